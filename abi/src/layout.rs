@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The guest-physical map: every fixed address of the machine and of the firmware.
+//!
+//! Spec for the machine: QEMU `hw/i386/microvm.c`. All addresses are guest-physical, all sizes in
+//! bytes. A physical address appears as a literal in this file or nowhere.
+//!
+//! ```text
+//! 4 GiB      ┌──────────────────────────┐ RESET_VECTOR is 16 bytes below
+//!            │ firmware image (ROM)     │ ROM_TOP - image size
+//! 0xFEE00000 │ local APICs              │
+//! 0xFEC00000 │ I/O APIC                 │
+//!            ┊ hole                     ┊
+//! 3 GiB      ├──────────────────────────┤ RAM_BELOW_4G_END (RAM continues at 4 GiB)
+//!            │ RAM: kernel, initrd      │
+//! 1 MiB      ├──────────────────────────┤ HIGH_RAM_START
+//! 0xF0000    │ firmware image (alias)   │ ROM_ALIAS_START: the firmware runs here
+//! 0xA0000    ├──────────────────────────┤ LOW_RAM_END
+//!            │ hand-off block           │ grows down; reserved in the e820 map
+//!            ┊                          ┊
+//! 0x20000    ├──────────────────────────┤ HANDOFF_FLOOR
+//!            │ firmware scratch         │ SCRATCH
+//! 0x10000    ├──────────────────────────┤ STACK_TOP
+//!            │ firmware stack           │
+//! 0x08000    ├──────────────────────────┤ STACK_BOTTOM
+//!            │ unused                   │
+//! 0x00500    │ BIOS data area, IVT      │
+//! 0          └──────────────────────────┘
+//! ```
+
+/// Size of a page.
+pub const PAGE_SIZE: u64 = 0x1000;
+
+// ---- the machine ------------------------------------------------------------------------------
+
+/// End of conventional memory: 640 KiB.
+pub const LOW_RAM_END: u64 = 0xa_0000;
+/// Start of extended memory: 1 MiB.
+pub const HIGH_RAM_START: u64 = 0x10_0000;
+/// RAM up to this address lies below 4 GiB, the rest from 4 GiB on.
+pub const RAM_BELOW_4G_END: u64 = 0xc000_0000;
+/// Where RAM continues above the hole, and where the firmware image ends.
+pub const RAM_ABOVE_4G_START: u64 = 0x1_0000_0000;
+/// End of the firmware image.
+pub const ROM_TOP: u64 = 0x1_0000_0000;
+/// A firmware image is a whole number of these.
+pub const ROM_GRANULE: u64 = 0x1_0000;
+/// Largest firmware image.
+pub const ROM_MAX_SIZE: u64 = 0x100_0000;
+/// End of the firmware image's alias below 1 MiB.
+pub const ROM_ALIAS_END: u64 = 0x10_0000;
+/// At most this much of the image's end is visible in the alias.
+pub const ROM_ALIAS_MAX_SIZE: u64 = 0x2_0000;
+/// The processor's first instruction.
+pub const RESET_VECTOR: u64 = ROM_TOP - 16;
+/// I/O APIC registers.
+pub const IO_APIC_ADDR: u64 = 0xfec0_0000;
+/// Local APIC registers.
+pub const LOCAL_APIC_ADDR: u64 = 0xfee0_0000;
+/// KVM's identity-map page, which a VMM declares reserved (`KVM_SET_IDENTITY_MAP_ADDR`).
+pub const KVM_IDENTITY_MAP_ADDR: u64 = 0xfeff_c000;
+/// KVM's three task-state pages (`KVM_SET_TSS_ADDR`).
+pub const KVM_TSS_ADDR: u64 = 0xfeff_d000;
+/// Size of the reserved range that starts at [`KVM_IDENTITY_MAP_ADDR`]: both of the above.
+pub const KVM_RESERVED_SIZE: u64 = 0x4000;
+
+/// BIOS data area: segment of the extended BIOS data area (16-bit).
+pub const BDA_EBDA_SEGMENT: u64 = 0x40e;
+/// BIOS data area: base memory in KiB (16-bit).
+pub const BDA_BASE_MEMORY_KIB: u64 = 0x413;
+
+// ---- addresses a VMM suggests in fw_cfg, as QEMU does ---------------------------------------
+
+/// Real-mode part of a bzImage (`SETUP_ADDR`).
+pub const SUGGESTED_SETUP_ADDR: u32 = 0x1_0000;
+/// Command line of a bzImage (`CMDLINE_ADDR`).
+pub const SUGGESTED_CMDLINE_ADDR: u32 = 0x2_0000;
+/// Protected-mode part of a bzImage (`KERNEL_ADDR`).
+pub const SUGGESTED_KERNEL_ADDR: u32 = 0x10_0000;
+
+// ---- the firmware -----------------------------------------------------------------------------
+
+/// Size of our firmware image.
+pub const ROM_SIZE: u64 = 0x1_0000;
+/// Where our firmware image runs: its alias below 1 MiB.
+pub const ROM_ALIAS_START: u64 = ROM_ALIAS_END - ROM_SIZE;
+/// Lowest address of the firmware's stack.
+pub const STACK_BOTTOM: u64 = 0x8000;
+/// End of the firmware's stack.
+pub const STACK_TOP: u64 = 0x1_0000;
+/// Buffers the firmware needs only until the kernel starts.
+pub const SCRATCH_START: u64 = 0x1_0000;
+/// End of those buffers.
+pub const SCRATCH_END: u64 = 0x2_0000;
+/// What the kernel is given is placed downwards from [`LOW_RAM_END`], never below this address.
+pub const HANDOFF_FLOOR: u64 = 0x2_0000;
+
+const _: () = assert!(STACK_BOTTOM < STACK_TOP && STACK_TOP <= SCRATCH_START);
+const _: () = assert!(SCRATCH_END <= HANDOFF_FLOOR && HANDOFF_FLOOR < LOW_RAM_END);
+const _: () = assert!(ROM_SIZE.is_multiple_of(ROM_GRANULE) && ROM_SIZE <= ROM_ALIAS_MAX_SIZE);
