@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Why a boot ends early: the sentence for people and the code for programs.
+
+use crate::facts::MemoryMapError;
+use crate::fw_cfg::{DirectoryError, TransferError};
+use crate::kernel::KernelError;
+use crate::plan::PlanError;
+use crate::processors::CountError;
+use abi::debug::FailureCode;
+use core::fmt;
+
+/// Everything that can go wrong between the first question and the kernel.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum BootError {
+    /// Nothing answers at the `fw_cfg` ports.
+    FwCfgAbsent {
+        /// What item 0 reads as, little-endian.
+        found: u32,
+    },
+    /// The machine does not let the firmware image be RAM below 1 MiB.
+    Board,
+    /// A transfer failed.
+    Transfer(TransferError),
+    /// The file directory.
+    Directory(DirectoryError),
+    /// The VMM's memory map.
+    MemoryMap(MemoryMapError),
+    /// The number of processors.
+    Processors(CountError),
+    /// The kernel.
+    Kernel(KernelError),
+    /// The plan.
+    Plan(PlanError),
+}
+
+impl BootError {
+    /// The code for [`abi::debug::FAILURE_PORT`].
+    #[must_use]
+    pub const fn code(&self) -> FailureCode {
+        match self {
+            Self::FwCfgAbsent { .. } => FailureCode::FwCfgAbsent,
+            Self::Board => FailureCode::Board,
+            Self::Transfer(_)
+            | Self::Directory(DirectoryError::Transfer(_))
+            | Self::Kernel(KernelError::Transfer(_)) => FailureCode::FwCfgTransfer,
+            Self::Directory(DirectoryError::TooManyFiles { .. }) => FailureCode::FileDirectory,
+            Self::MemoryMap(_) => FailureCode::MemoryMap,
+            Self::Processors(_) => FailureCode::ProcessorCount,
+            Self::Kernel(KernelError::Absent) => FailureCode::KernelAbsent,
+            Self::Kernel(_) => FailureCode::KernelFormat,
+            Self::Plan(error) => error.code(),
+        }
+    }
+}
+
+impl fmt::Display for BootError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FwCfgAbsent { found } => write!(
+                f,
+                "fw_cfg device: expected the signature \"QEMU\" at ports 0x510 and 0x511, \
+                 found {found:#010x}"
+            ),
+            Self::Board => f.write_str(
+                "board: expected the firmware's alias below 1 MiB to be RAM as on microvm, \
+                 found ROM (pc and q35 are not supported yet)",
+            ),
+            Self::Transfer(error) => error.fmt(f),
+            Self::Directory(error) => error.fmt(f),
+            Self::MemoryMap(error) => error.fmt(f),
+            Self::Processors(error) => error.fmt(f),
+            Self::Kernel(error) => error.fmt(f),
+            Self::Plan(error) => error.fmt(f),
+        }
+    }
+}
+
+macro_rules! from {
+    ($($cause:ty => $variant:ident),* $(,)?) => {$(
+        impl From<$cause> for BootError {
+            fn from(cause: $cause) -> Self {
+                Self::$variant(cause)
+            }
+        }
+    )*};
+}
+
+from! {
+    TransferError => Transfer,
+    DirectoryError => Directory,
+    MemoryMapError => MemoryMap,
+    CountError => Processors,
+    KernelError => Kernel,
+    PlanError => Plan,
+}

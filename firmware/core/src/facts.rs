@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Everything the firmware learns before it decides: plain values.
+//!
+//! In: the device and what CPUID said. Out: [`Facts`]. One question for each item, each asked once.
+
+use crate::error::BootError;
+use crate::fw_cfg::{Directory, DirectoryBuffer, TransferError, Transport};
+use crate::kernel::{Kernel, SetupBuffer};
+use crate::processors::{Identity, Processors};
+use abi::e820::E820Entry;
+use abi::fw_cfg::{Key, file};
+use core::fmt;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// Most records the firmware takes from `etc/e820`.
+pub const MAX_RECORDS: usize = 512;
+
+/// Memory the firmware needs while it asks; what it holds beforehand does not matter.
+#[derive(Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Scratch {
+    directory: DirectoryBuffer,
+    records: [E820Entry; MAX_RECORDS],
+    setup: SetupBuffer,
+}
+
+/// How much the firmware says while all goes well ([`file::LOG`]).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum LogLevel {
+    /// Nothing: every byte costs an exit.
+    #[default]
+    Error,
+    /// One line a phase.
+    Info,
+}
+
+/// What the user asked of the firmware itself.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Options {
+    /// How much to say.
+    pub log: LogLevel,
+    /// Whether to mark the trace points.
+    pub trace: bool,
+}
+
+impl Options {
+    /// Reads the options from their files; absent files cost nothing.
+    ///
+    /// # Errors
+    /// The transfer failed.
+    pub fn read(fw_cfg: &mut impl Transport, files: &Directory) -> Result<Self, TransferError> {
+        let log = match files.log {
+            None => LogLevel::Error,
+            Some(log) => {
+                let mut text = [0; 4];
+                fw_cfg.read(log.key, &mut text)?;
+                if text == *b"info" {
+                    LogLevel::Info
+                } else {
+                    LogLevel::Error
+                }
+            }
+        };
+        Ok(Self {
+            log,
+            trace: files.trace.is_some(),
+        })
+    }
+}
+
+/// What there is to know about this machine and this boot.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// The content of `etc/e820`, in the VMM's order.
+    pub memory: &'a [E820Entry],
+    /// The processors.
+    pub processors: Processors,
+    /// Whether ISA IRQ 0 arrives at I/O APIC pin 2.
+    pub irq0_override: bool,
+    /// The kernel.
+    pub kernel: Kernel<'a>,
+    /// Size in bytes of the command line with its NUL; 0 when there is none.
+    pub cmdline_size: u32,
+    /// Size in bytes of the initial RAM disk; 0 when there is none.
+    pub initrd_size: u32,
+}
+
+impl<'a> Facts<'a> {
+    /// Reads the file directory: the first question, because it also says how much to say.
+    ///
+    /// # Errors
+    /// The directory makes no sense.
+    pub fn directory(
+        fw_cfg: &mut impl Transport,
+        scratch: &mut Scratch,
+    ) -> Result<Directory, BootError> {
+        Ok(Directory::read(fw_cfg, &mut scratch.directory)?)
+    }
+
+    /// Asks everything else.
+    ///
+    /// # Errors
+    /// An answer is missing, makes no sense, or names a kernel that cannot be started.
+    pub fn gather(
+        fw_cfg: &mut impl Transport,
+        files: &Directory,
+        identity: Identity,
+        scratch: &'a mut Scratch,
+    ) -> Result<Self, BootError> {
+        let memory = read_memory_map(fw_cfg, files, &mut scratch.records)?;
+        Ok(Self {
+            memory,
+            processors: Processors::new(fw_cfg.read_u16(Key::NB_CPUS)?, identity)?,
+            irq0_override: fw_cfg.read_u32(Key::IRQ0_OVERRIDE)? != 0,
+            kernel: Kernel::gather(fw_cfg, &mut scratch.setup)?,
+            cmdline_size: fw_cfg.read_u32(Key::CMDLINE_SIZE)?,
+            initrd_size: fw_cfg.read_u32(Key::INITRD_SIZE)?,
+        })
+    }
+}
+
+fn read_memory_map<'a>(
+    fw_cfg: &mut impl Transport,
+    files: &Directory,
+    records: &'a mut [E820Entry; MAX_RECORDS],
+) -> Result<&'a [E820Entry], BootError> {
+    let file = files.e820.ok_or(MemoryMapError::Absent)?;
+    let size = file.size as usize;
+    let records = records
+        .get_mut(..size / size_of::<E820Entry>())
+        .filter(|records| !records.is_empty() && size_of_val(*records) == size)
+        .ok_or(MemoryMapError::Size { found: file.size })?;
+    fw_cfg.read(file.key, records.as_mut_bytes())?;
+    Ok(records)
+}
+
+/// Why the VMM's memory map could not be read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum MemoryMapError {
+    /// No such file.
+    Absent,
+    /// A size that is no whole number of records, or too many.
+    Size {
+        /// Size in bytes of the file.
+        found: u32,
+    },
+}
+
+impl fmt::Display for MemoryMapError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = file::E820;
+        match self {
+            Self::Absent => write!(
+                f,
+                "fw_cfg file {name}: expected a memory map, found no such file"
+            ),
+            Self::Size { found } => write!(
+                f,
+                "fw_cfg file {name}: expected 1 to {MAX_RECORDS} records of 20 bytes, \
+                 found {found} bytes"
+            ),
+        }
+    }
+}

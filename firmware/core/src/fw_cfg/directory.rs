@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The file directory: from names to keys, in one pass.
+//!
+//! Spec: QEMU `docs/specs/fw_cfg.rst`, "File Directory" (`struct FWCfgFiles`).
+//! In: a transport and a buffer for one stretch of the directory. Out: the files we know by name.
+//! Keys of files change from boot to boot; only names are stable.
+
+use super::{TransferError, Transport};
+use abi::fw_cfg::{DEFAULT_FILE_SLOTS, FileCount, FileEntry, Key, MAX_FILES, file};
+use core::fmt;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// One stretch of the directory. Its first use takes the count and every slot that QEMU has by
+/// default in a single transfer; a longer directory passes through the same buffer.
+#[derive(Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct DirectoryBuffer {
+    count: FileCount,
+    entries: [FileEntry; DEFAULT_FILE_SLOTS],
+}
+
+/// A file in `fw_cfg`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct File {
+    /// The item that holds its content.
+    pub key: Key,
+    /// Its size in bytes.
+    pub size: u32,
+}
+
+/// The files this firmware uses, where the VMM offers them.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Directory {
+    /// [`file::E820`].
+    pub e820: Option<File>,
+    /// [`file::LOG`].
+    pub log: Option<File>,
+    /// [`file::TRACE`].
+    pub trace: Option<File>,
+}
+
+impl Directory {
+    /// Reads the directory once, whatever its length.
+    ///
+    /// # Errors
+    /// The transfer failed, or the directory claims more files than there are keys.
+    pub fn read(
+        fw_cfg: &mut impl Transport,
+        buffer: &mut DirectoryBuffer,
+    ) -> Result<Self, DirectoryError> {
+        let mut directory = Self::default();
+        fw_cfg.read(Key::FILE_DIR, buffer.as_mut_bytes())?;
+        let count = buffer.count.get();
+        if count > MAX_FILES {
+            return Err(DirectoryError::TooManyFiles { found: count });
+        }
+        // At most MAX_FILES, so it fits.
+        let mut left = count as usize;
+        loop {
+            let stretch = left.min(DEFAULT_FILE_SLOTS);
+            for entry in buffer.entries.iter().take(stretch) {
+                directory.note(entry);
+            }
+            left = left.saturating_sub(stretch);
+            let Some(next) = buffer.entries.get_mut(..left.min(DEFAULT_FILE_SLOTS)) else {
+                return Ok(directory);
+            };
+            if next.is_empty() {
+                return Ok(directory);
+            }
+            fw_cfg.read_more(next.as_mut_bytes())?;
+        }
+    }
+
+    fn note(&mut self, entry: &FileEntry) {
+        let slot = if is_named(entry, file::E820) {
+            &mut self.e820
+        } else if is_named(entry, file::LOG) {
+            &mut self.log
+        } else if is_named(entry, file::TRACE) {
+            &mut self.trace
+        } else {
+            return;
+        };
+        *slot = Some(File {
+            key: Key(entry.select.get()),
+            size: entry.size.get(),
+        });
+    }
+}
+
+/// Compares through the NUL that ends the name; with a constant name this is a few word compares.
+#[inline(always)]
+fn is_named(entry: &FileEntry, name: &'static str) -> bool {
+    entry.name.get(..name.len()) == Some(name.as_bytes()) && entry.name.get(name.len()) == Some(&0)
+}
+
+/// Why the directory could not be used.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum DirectoryError {
+    /// The transfer failed.
+    Transfer(TransferError),
+    /// More files than there are keys for.
+    TooManyFiles {
+        /// What the count field holds.
+        found: u32,
+    },
+}
+
+impl From<TransferError> for DirectoryError {
+    fn from(error: TransferError) -> Self {
+        Self::Transfer(error)
+    }
+}
+
+impl fmt::Display for DirectoryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Transfer(error) => error.fmt(f),
+            Self::TooManyFiles { found } => {
+                write!(
+                    f,
+                    "fw_cfg file directory: expected at most {MAX_FILES} files, found {found}"
+                )
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use crate::memory::Range;
+    use zerocopy::FromZeros;
+
+    /// Serves a directory of `count` files named by `name` from memory.
+    struct Script {
+        bytes: Vec<u8>,
+        offset: usize,
+        transfers: usize,
+    }
+
+    impl Script {
+        fn new(claimed: u32, names: impl Iterator<Item = String>) -> Self {
+            let mut bytes = claimed.to_be_bytes().to_vec();
+            for (index, name) in names.enumerate() {
+                let mut entry = FileEntry::new_zeroed();
+                entry.size.set(20);
+                entry.select.set(u16::try_from(0x20 + index).unwrap());
+                entry.name[..name.len()].copy_from_slice(name.as_bytes());
+                bytes.extend_from_slice(entry.as_bytes());
+            }
+            Self {
+                bytes,
+                offset: 0,
+                transfers: 0,
+            }
+        }
+    }
+
+    impl Transport for Script {
+        fn read(&mut self, key: Key, buffer: &mut [u8]) -> Result<(), TransferError> {
+            assert_eq!(key, Key::FILE_DIR);
+            self.offset = 0;
+            self.read_more(buffer)
+        }
+
+        fn read_more(&mut self, buffer: &mut [u8]) -> Result<(), TransferError> {
+            self.transfers += 1;
+            for byte in buffer {
+                *byte = self.bytes.get(self.offset).copied().unwrap_or(0);
+                self.offset += 1;
+            }
+            Ok(())
+        }
+
+        fn load(&mut self, _: Key, _: Range) -> Result<(), TransferError> {
+            unreachable!()
+        }
+    }
+
+    fn read(script: &mut Script) -> Result<Directory, DirectoryError> {
+        Directory::read(script, &mut DirectoryBuffer::new_zeroed())
+    }
+
+    #[test]
+    fn an_empty_directory_offers_nothing() {
+        let mut script = Script::new(0, std::iter::empty());
+        assert_eq!(read(&mut script), Ok(Directory::default()));
+        assert_eq!(script.transfers, 1);
+    }
+
+    #[test]
+    fn a_usual_directory_takes_one_transfer() {
+        let names = [
+            "bootorder",
+            "etc/e820",
+            "etc/e820x",
+            "etc/e82",
+            "opt/org.qboot-rs/trace",
+        ];
+        let mut script = Script::new(5, names.iter().map(ToString::to_string));
+        let directory = read(&mut script).unwrap();
+        assert_eq!(
+            directory.e820,
+            Some(File {
+                key: Key(0x21),
+                size: 20
+            })
+        );
+        assert_eq!(
+            directory.trace,
+            Some(File {
+                key: Key(0x24),
+                size: 20
+            })
+        );
+        assert_eq!(directory.log, None);
+        assert_eq!(script.transfers, 1);
+    }
+
+    #[test]
+    fn every_file_of_a_very_long_directory_is_seen() {
+        for position in [0, 31, 32, 33, 63, 64, 3_998, 3_999] {
+            let names = (0..4_000).map(|index| {
+                if index == position {
+                    "etc/e820".into()
+                } else {
+                    format!("opt/file{index}")
+                }
+            });
+            let mut script = Script::new(4_000, names);
+            let directory = read(&mut script).unwrap();
+            assert_eq!(
+                directory.e820.unwrap().key,
+                Key(u16::try_from(0x20 + position).unwrap())
+            );
+            assert_eq!(script.transfers, 125);
+        }
+    }
+
+    #[test]
+    fn a_count_beyond_the_key_space_is_refused() {
+        let mut script = Script::new(0xffff_ffff, std::iter::empty());
+        let error = read(&mut script).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "fw_cfg file directory: expected at most 16352 files, found 4294967295"
+        );
+    }
+
+    #[test]
+    fn names_without_a_nul_match_nothing() {
+        let mut script = Script::new(1, std::iter::once("e".repeat(56)));
+        assert_eq!(read(&mut script), Ok(Directory::default()));
+    }
+}

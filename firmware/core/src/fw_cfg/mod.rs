@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The firmware's end of `fw_cfg`.
+//!
+//! Spec: QEMU `docs/specs/fw_cfg.rst`.
+//! In: a [`Transport`]. Out: numbers, bytes and files by name. Never: a port access.
+
+mod directory;
+
+pub use directory::{Directory, DirectoryBuffer, DirectoryError, File};
+
+use crate::memory::Range;
+use abi::fw_cfg::Key;
+use core::fmt;
+
+/// How bytes come out of the device: by DMA or by port reads, the head does not care.
+pub trait Transport {
+    /// Selects `key` and fills `buffer` with the item's first bytes; zeros follow its end.
+    ///
+    /// # Errors
+    /// The device refused the transfer.
+    fn read(&mut self, key: Key, buffer: &mut [u8]) -> Result<(), TransferError>;
+
+    /// Fills `buffer` with the next bytes of the item selected last.
+    ///
+    /// # Errors
+    /// The device refused the transfer.
+    fn read_more(&mut self, buffer: &mut [u8]) -> Result<(), TransferError>;
+
+    /// Selects `key` and fills the guest-physical range `to` with the item's first bytes.
+    ///
+    /// # Errors
+    /// The device refused the transfer, or `to` is not memory that may be written.
+    fn load(&mut self, key: Key, to: Range) -> Result<(), TransferError>;
+
+    /// The item as a little-endian 16-bit number; 0 when it is absent.
+    ///
+    /// # Errors
+    /// The device refused the transfer.
+    fn read_u16(&mut self, key: Key) -> Result<u16, TransferError> {
+        let mut bytes = [0; 2];
+        self.read(key, &mut bytes)?;
+        Ok(u16::from_le_bytes(bytes))
+    }
+
+    /// The item as a little-endian 32-bit number; 0 when it is absent.
+    ///
+    /// # Errors
+    /// The device refused the transfer.
+    fn read_u32(&mut self, key: Key) -> Result<u32, TransferError> {
+        let mut bytes = [0; 4];
+        self.read(key, &mut bytes)?;
+        Ok(u32::from_le_bytes(bytes))
+    }
+}
+
+/// The device answered a transfer with an error, or not at all.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct TransferError {
+    /// The item that was selected.
+    pub key: Key,
+    /// How many bytes were asked for.
+    pub length: usize,
+    /// The control field the device left behind (0: it never finished).
+    pub control: u32,
+}
+
+impl fmt::Display for TransferError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "fw_cfg item {:#x}: expected {} bytes, found DMA status {:#x}",
+            self.key.0, self.length, self.control
+        )
+    }
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A range of guest-physical addresses.
+
+use core::fmt;
+
+/// The guest-physical addresses from `start` up to, not including, `end`. Never wraps.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Range {
+    start: u64,
+    end: u64,
+}
+
+impl Range {
+    /// The range of `size` bytes at `start`; `None` if it would pass the end of the address space.
+    #[must_use]
+    pub const fn new(start: u64, size: u64) -> Option<Self> {
+        match start.checked_add(size) {
+            Some(end) => Some(Self { start, end }),
+            None => None,
+        }
+    }
+
+    /// The range between two addresses; empty if `end` is not above `start`.
+    #[must_use]
+    pub const fn between(start: u64, end: u64) -> Self {
+        Self {
+            start,
+            end: if end > start { end } else { start },
+        }
+    }
+
+    /// First address.
+    #[must_use]
+    pub const fn start(self) -> u64 {
+        self.start
+    }
+
+    /// First address behind the range.
+    #[must_use]
+    pub const fn end(self) -> u64 {
+        self.end
+    }
+
+    /// Length in bytes.
+    #[must_use]
+    pub const fn size(self) -> u64 {
+        self.end.wrapping_sub(self.start) // start <= end by construction
+    }
+
+    /// Whether the range holds no address.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+
+    /// Whether both ranges have an address in common.
+    #[must_use]
+    pub const fn overlaps(self, other: Self) -> bool {
+        self.start < other.end && other.start < self.end
+    }
+
+    /// Whether all of `other` lies inside.
+    #[must_use]
+    pub const fn contains(self, other: Self) -> bool {
+        self.start <= other.start && other.end <= self.end
+    }
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}..{:#x}", self.start, self.end)
+    }
+}
