@@ -21,8 +21,6 @@ pub const FAILURE_MAGIC: u32 = 0x5142_5200;
 pub enum FailureCode {
     /// The processor lacks what the firmware needs (long mode).
     Processor = 1,
-    /// This machine is not one the firmware supports.
-    Board = 2,
     /// No `fw_cfg` device answered.
     FwCfgAbsent = 3,
     /// A `fw_cfg` transfer ended in an error.
@@ -51,9 +49,8 @@ pub enum FailureCode {
 
 impl FailureCode {
     /// Every code, for listings and for decoding.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 13] = [
         Self::Processor,
-        Self::Board,
         Self::FwCfgAbsent,
         Self::FwCfgTransfer,
         Self::FileDirectory,
@@ -85,7 +82,6 @@ impl FailureCode {
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Processor => "processor not supported",
-            Self::Board => "board not supported",
             Self::FwCfgAbsent => "no fw_cfg device",
             Self::FwCfgTransfer => "fw_cfg transfer failed",
             Self::FileDirectory => "bad fw_cfg file directory",

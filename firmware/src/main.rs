@@ -1,4 +1,73 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! qboot-rs: from the reset vector to the kernel.
+//!
+//! This file is the table of contents. The processor arrives here in 64-bit mode ([`boot`]); the
+//! head, `firmware-core`, asks and decides; the hands do what it says.
+
 #![no_std]
 #![no_main]
+#![deny(unsafe_code)]
+
+#[allow(unsafe_code)]
+mod boot;
+mod console;
+#[allow(unsafe_code)]
+mod handoff;
+#[allow(unsafe_code)]
+mod machine;
+mod report;
+
+use abi::debug::FailureCode;
+use core::panic::PanicInfo;
+use firmware_core::error::BootError;
+use firmware_core::facts::{Facts, Options};
+use firmware_core::plan::{Entry, Plan};
+use firmware_core::tables;
+use machine::Machine;
+use report::Log;
+
+/// Where the way in ends; [`boot`] promises the processor's state.
+extern "C" fn firmware_main(extended_features: u32) -> ! {
+    // SAFETY: called once, from `long64.s`, before anything else.
+    #[allow(unsafe_code)]
+    let mut machine = unsafe { machine::take(extended_features) };
+    match find_kernel(&mut machine) {
+        Ok(entry) => handoff::enter(entry),
+        Err(error) => report::fail(&error, error.code()),
+    }
+}
+
+/// Everything between the first question and the last preparation.
+fn find_kernel(machine: &mut Machine) -> Result<Entry, BootError> {
+    let mut fw_cfg = machine.open_fw_cfg()?;
+    let files = Facts::directory(&mut fw_cfg, &mut machine.scratch.facts)?;
+    let mut log = Log::new(Options::read(&mut fw_cfg, &files)?);
+    log.firmware_started();
+
+    let identify = |count| machine.processor.identify(count);
+    let facts = Facts::gather(&mut fw_cfg, &files, identify, &mut machine.scratch.facts)?;
+    log.gathered(&facts);
+
+    let plan = Plan::new(&facts, fw_cfg.means(), &mut machine.scratch.map)?;
+    log.planned(&plan);
+
+    let block = machine.handoff.window(plan.handoff.block);
+    machine.paging.extend(&plan.handoff, block);
+    plan.load(&mut fw_cfg, block)?;
+    tables::write(&plan, &facts, block);
+    log.kernel_entered(&plan.entry);
+    Ok(plan.entry)
+}
+
+/// Where `exceptions.s` ends: the processor met something this firmware never does on purpose.
+extern "C" fn exception(vector: u64, stack: *const u64) -> ! {
+    // SAFETY: `exceptions.s` passes what the processor pushed.
+    #[allow(unsafe_code)]
+    let frame = unsafe { machine::ExceptionFrame::read(vector, stack) };
+    report::fail(&frame, FailureCode::Panic)
+}
+
 #[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! { loop {} }
+fn panic(info: &PanicInfo<'_>) -> ! {
+    report::fail(&format_args!("firmware bug: {info}"), FailureCode::Panic)
+}

@@ -17,8 +17,6 @@ pub enum BootError {
         /// What item 0 reads as, little-endian.
         found: u32,
     },
-    /// The machine does not let the firmware image be RAM below 1 MiB.
-    Board,
     /// A transfer failed.
     Transfer(TransferError),
     /// The file directory.
@@ -39,7 +37,6 @@ impl BootError {
     pub const fn code(&self) -> FailureCode {
         match self {
             Self::FwCfgAbsent { .. } => FailureCode::FwCfgAbsent,
-            Self::Board => FailureCode::Board,
             Self::Transfer(_)
             | Self::Directory(DirectoryError::Transfer(_))
             | Self::Kernel(KernelError::Transfer(_)) => FailureCode::FwCfgTransfer,
@@ -60,10 +57,6 @@ impl fmt::Display for BootError {
                 f,
                 "fw_cfg device: expected the signature \"QEMU\" at ports 0x510 and 0x511, \
                  found {found:#010x}"
-            ),
-            Self::Board => f.write_str(
-                "board: expected the firmware's alias below 1 MiB to be RAM as on microvm, \
-                 found ROM (pc and q35 are not supported yet)",
             ),
             Self::Transfer(error) => error.fmt(f),
             Self::Directory(error) => error.fmt(f),

@@ -97,20 +97,21 @@ impl<'a> Facts<'a> {
         Ok(Directory::read(fw_cfg, &mut scratch.directory)?)
     }
 
-    /// Asks everything else.
+    /// Asks everything else. `identify` is called with the number of processors.
     ///
     /// # Errors
     /// An answer is missing, makes no sense, or names a kernel that cannot be started.
     pub fn gather(
         fw_cfg: &mut impl Transport,
         files: &Directory,
-        identity: Identity,
+        identify: impl FnOnce(u16) -> Identity,
         scratch: &'a mut Scratch,
     ) -> Result<Self, BootError> {
         let memory = read_memory_map(fw_cfg, files, &mut scratch.records)?;
+        let count = fw_cfg.read_u16(Key::NB_CPUS)?;
         Ok(Self {
             memory,
-            processors: Processors::new(fw_cfg.read_u16(Key::NB_CPUS)?, identity)?,
+            processors: Processors::new(count, identify(count))?,
             irq0_override: fw_cfg.read_u32(Key::IRQ0_OVERRIDE)? != 0,
             kernel: Kernel::gather(fw_cfg, &mut scratch.setup)?,
             cmdline_size: fw_cfg.read_u32(Key::CMDLINE_SIZE)?,
@@ -127,7 +128,7 @@ fn read_memory_map<'a>(
     let file = files.e820.ok_or(MemoryMapError::Absent)?;
     let size = file.size as usize;
     let records = records
-        .get_mut(..size / size_of::<E820Entry>())
+        .get_mut(..size.checked_div(size_of::<E820Entry>()).unwrap_or_default())
         .filter(|records| !records.is_empty() && size_of_val(*records) == size)
         .ok_or(MemoryMapError::Size { found: file.size })?;
     fw_cfg.read(file.key, records.as_mut_bytes())?;

@@ -21,6 +21,7 @@
     )
 )]
 
+mod describe;
 pub mod error;
 pub mod facts;
 pub mod fw_cfg;

@@ -6,11 +6,13 @@
 //! addresses is not even read: QEMU's suggestions overlap in known cases.
 
 use crate::facts::Facts;
+use crate::fw_cfg::{TransferError, Transport};
 use crate::kernel::Kernel;
 use crate::memory::{Arena, MapFull, MemoryMap, Range, Region};
-use crate::tables::{identity_map, mp, pvh};
+use crate::tables::{identity_map, mp, piece, pvh};
 use abi::debug::FailureCode;
 use abi::e820::{E820Entry, MAX_ENTRIES, TYPE_RAM, TYPE_RESERVED};
+use abi::fw_cfg::Key;
 use abi::layout::{
     HANDOFF_FLOOR, HIGH_RAM_START, LOW_RAM_END, PAGE_SIZE, RAM_ABOVE_4G_START, ROM_ALIAS_END,
     ROM_ALIAS_START,
@@ -113,6 +115,33 @@ impl<'a> Plan<'a> {
             initrd,
             entry,
         })
+    }
+
+    /// Loads what is still in `fw_cfg`: kernel, initial RAM disk and command line.
+    ///
+    /// `block` stands for `self.handoff.block`.
+    ///
+    /// # Errors
+    /// A transfer failed.
+    pub fn load(
+        &self,
+        fw_cfg: &mut impl Transport,
+        block: &mut [u8],
+    ) -> Result<(), TransferError> {
+        if let Some(kernel) = self.kernel {
+            fw_cfg.load(Key::KERNEL_DATA, kernel)?;
+        }
+        if let Some(initrd) = self.initrd {
+            fw_cfg.load(Key::INITRD_DATA, initrd)?;
+        }
+        let cmdline = piece(block, self.handoff.block, self.handoff.cmdline);
+        if cmdline.len() > 1 {
+            fw_cfg.read(Key::CMDLINE_DATA, cmdline)?;
+        }
+        if let Some(end) = cmdline.last_mut() {
+            *end = 0; // the VMM's word alone is not enough
+        }
+        Ok(())
     }
 }
 

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The way in: from the processor's first instruction to Rust.
+//!
+//! Spec: Intel SDM volume 3, section 10.1.4 (first instruction), 10.9.1 (switching to protected
+//! mode), 10.8.5 (initialising IA-32e mode).
+//!
+//! One file a mode, in order: `reset.s` → `real16.s` → `prot32.s` → `long64.s`. Contract at the
+//! end of it: 64-bit mode, interrupts off, the first 4 GiB (1 GiB pages) or the first 2 MiB
+//! mapped to themselves, flat segments, an empty stack that ends at `STACK_TOP`; nothing in RAM
+//! has been written.
+
+use core::arch::global_asm;
+
+global_asm!(
+    include_str!("reset.s"),
+    include_str!("real16.s"),
+    include_str!("prot32.s"),
+    include_str!("long64.s"),
+    include_str!("descriptors.s"),
+    include_str!("page_tables.s"),
+    include_str!("exceptions.s"),
+    no_long_mode = const abi::debug::FailureCode::Processor.to_port_value(),
+    failure_port = const abi::debug::FAILURE_PORT,
+    image = const abi::layout::ROM_ALIAS_START,
+    code32 = const CODE32,
+    code64 = const CODE64,
+    data = const DATA,
+    firmware_main = sym crate::firmware_main,
+    exception = sym crate::exception,
+    options(att_syntax),
+);
+
+/// GDT selector: flat 32-bit code, for the way in and for PVH.
+pub const CODE32: u16 = 0x08;
+/// GDT selector: 64-bit code; the number Linux's 64-bit boot protocol asks for (`__BOOT_CS`).
+pub const CODE64: u16 = 0x10;
+/// GDT selector: flat data; the number Linux's boot protocols ask for (`__BOOT_DS`).
+pub const DATA: u16 = 0x18;

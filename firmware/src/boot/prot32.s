@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# Protected mode: check for long mode, point to page tables in the image, switch to long mode.
+#
+# In:  32-bit protected mode, paging off.
+# Out: at long64, 64-bit mode. SS, DS, ES, FS, GS hold the flat data segment; EDI the extended
+#      features (CPUID 0x80000001 EDX).
+# Clobbers: EAX, EBX, ECX, EDX.
+
+    .code32
+prot32:
+    mov ${data}, %eax
+    mov %eax, %ds
+    mov %eax, %es
+    mov %eax, %ss
+    mov %eax, %fs
+    mov %eax, %gs
+
+    mov $0x80000000, %eax           # highest extended CPUID leaf
+    cpuid
+    cmp $0x80000001, %eax
+    jb no_long_mode
+    mov $0x80000001, %eax           # extended features
+    cpuid
+    bt $29, %edx                    # LM: long mode
+    jnc no_long_mode
+
+    mov %edx, %edi                  # for firmware_main
+    mov $pml4_1g, %ecx
+    bt $26, %edx                    # Page1GB: 1 GiB pages
+    jc 1f
+    mov $pml4_2m, %ecx
+1:  mov %ecx, %cr3
+    mov $0x20, %eax                 # CR4: PAE
+    mov %eax, %cr4
+    mov $0xc0000080, %ecx           # EFER
+    mov $0x100, %eax                # LME; all else is 0 after reset
+    xor %edx, %edx
+    wrmsr
+    mov $0x80000011, %eax           # CR0: PG, PE, ET
+    mov %eax, %cr0
+    ljmp ${code64}, $long64         # loads CS, and with it the 64-bit mode
+
+# Says so on COM1, reports the code, stops. The UART may be unprogrammed; hosts do not mind.
+no_long_mode:
+    mov $no_long_mode_sentence, %esi
+    mov $0x3f8, %edx                # COM1
+1:  lodsb                           # next byte of the sentence
+    out %al, %dx
+    cmp $'\n', %al
+    jne 1b
+    mov ${no_long_mode}, %eax
+    mov ${failure_port}, %edx
+    out %eax, %dx
+2:  hlt
+    jmp 2b
+
+    .section .descriptors, "a"
+no_long_mode_sentence:
+    .ascii "qboot-rs: processor: expected long mode (CPUID 0x80000001 EDX bit 29), found none\r\n"

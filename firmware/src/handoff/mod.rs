@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The way out: from Rust to the kernel's first instruction.
+//!
+//! Spec: Linux `Documentation/arch/x86/boot.rst`, "64-bit Boot Protocol"; Xen
+//! `docs/misc/pvh.pandoc`, "Entry point". After [`enter`] begins: no allocation, no logging.
+
+use crate::boot::CODE32;
+use core::arch::global_asm;
+use firmware_core::plan::Entry;
+
+global_asm!(
+    include_str!("linux64.s"),
+    include_str!("pvh32.s"),
+    code32 = const CODE32,
+    options(att_syntax),
+);
+
+unsafe extern "C" {
+    fn enter_linux64(entry: u64, boot_params: u64) -> !;
+    fn enter_pvh32(entry: u32, start_info: u32) -> !;
+}
+
+/// Leaves the firmware for good.
+pub fn enter(entry: Entry) -> ! {
+    match entry {
+        // SAFETY: the plan has put a kernel whose header promises a 64-bit entry there, and the
+        // zero page it asks for.
+        Entry::Linux64 { entry, boot_params } => unsafe { enter_linux64(entry, boot_params) },
+        // SAFETY: the VMM has put a kernel with this 32-bit entry in memory, and the plan the
+        // start_info it asks for.
+        Entry::Pvh { entry, start_info } => unsafe { enter_pvh32(entry, start_info) },
+    }
+}

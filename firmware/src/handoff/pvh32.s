@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# PVH: back to 32-bit protected mode without paging.
+#
+# In:  EDI = entry point, ESI = hvm_start_info.
+# Out: CR0 = PE (and ET, which cannot be cleared), CR4 = 0, EFER = 0, flat segments, interrupts
+#      off, EBX = hvm_start_info.
+
+    .section .text.enter_pvh32, "ax"
+    .code64
+    .globl enter_pvh32
+enter_pvh32:
+    mov %esi, %ebx
+    ljmpl *pvh32_target             # compatibility mode
+
+    .code32
+pvh32:
+    mov $0x11, %eax                 # CR0: PE, ET; paging off leaves long mode
+    mov %eax, %cr0
+    mov $0xc0000080, %ecx           # EFER
+    xor %eax, %eax
+    xor %edx, %edx
+    wrmsr
+    mov %eax, %cr4                  # 0
+    jmp *%edi
+
+    .section .descriptors, "a"
+    .balign 8
+pvh32_target:
+    .long pvh32
+    .word {code32}

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What an exception left on the stack.
+//!
+//! Spec: Intel SDM volume 3, section 7.14.2 (64-bit mode stack frame).
+
+use core::fmt;
+
+/// Vectors whose frame starts with an error code (SDM volume 3, table 7-1).
+const WITH_ERROR_CODE: u64 =
+    1 << 8 | 1 << 10 | 1 << 11 | 1 << 12 | 1 << 13 | 1 << 14 | 1 << 17 | 1 << 21;
+
+/// An exception and where it happened.
+pub struct ExceptionFrame {
+    vector: u64,
+    error_code: Option<u64>,
+    rip: u64,
+}
+
+impl ExceptionFrame {
+    /// Reads the frame.
+    ///
+    /// # Safety
+    /// `stack` must be what the processor pushed for `vector`, as `exceptions.s` passes it.
+    pub unsafe fn read(vector: u64, stack: *const u64) -> Self {
+        // SAFETY: the processor pushed at least five words there, six with an error code.
+        let [first, second] = unsafe { stack.cast::<[u64; 2]>().read() };
+        if WITH_ERROR_CODE >> vector & 1 == 1 {
+            Self { vector, error_code: Some(first), rip: second }
+        } else {
+            Self { vector, error_code: None, rip: first }
+        }
+    }
+}
+
+impl fmt::Display for ExceptionFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "firmware bug: exception {} at {:#x}", self.vector, self.rip)?;
+        match self.error_code {
+            Some(code) => write!(f, ", error code {code:#x}"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The RAM below 1 MiB that the firmware works in, lent as disjoint windows.
+//!
+//! Addresses: `abi::layout`. What the memory holds beforehand (after a reset: anything) does not
+//! matter, because every type lent here is valid for any bytes.
+
+use abi::e820::MAX_ENTRIES;
+use abi::layout::{HANDOFF_FLOOR, LOW_RAM_END, SCRATCH_END, SCRATCH_START};
+use core::ptr;
+use firmware_core::facts;
+use firmware_core::memory::{Range, Region};
+use firmware_core::tables::piece;
+use zerocopy::FromBytes;
+
+/// What lies at `SCRATCH_START`.
+#[derive(FromBytes)]
+#[repr(C)]
+pub struct Scratch {
+    /// The memory map while it is being made.
+    pub map: [Region; MAX_ENTRIES],
+    /// What the device answers.
+    pub facts: facts::Scratch,
+}
+
+const _: () = assert!(size_of::<Scratch>() as u64 <= SCRATCH_END - SCRATCH_START);
+const _: () = assert!(SCRATCH_START.is_multiple_of(align_of::<Scratch>() as u64));
+
+impl Scratch {
+    /// # Safety
+    /// Call it once; nothing else may use the memory from `SCRATCH_START` to `SCRATCH_END`.
+    pub unsafe fn take() -> &'static mut Self {
+        let scratch = ptr::with_exposed_provenance_mut(SCRATCH_START as usize);
+        // SAFETY: aligned and large enough (asserted above); mapped to itself by `boot`; RAM on
+        // every machine with conventional memory; exclusive by the caller's promise; any bytes
+        // are a valid Self (FromBytes).
+        unsafe { &mut *scratch }
+    }
+}
+
+/// The memory from `HANDOFF_FLOOR` to `LOW_RAM_END`.
+pub struct HandoffMemory {
+    bytes: &'static mut [u8],
+}
+
+impl HandoffMemory {
+    /// # Safety
+    /// Call it once; nothing else may use this memory.
+    pub unsafe fn take() -> Self {
+        let start = ptr::with_exposed_provenance_mut(HANDOFF_FLOOR as usize);
+        let length = (LOW_RAM_END - HANDOFF_FLOOR) as usize;
+        // SAFETY: bytes have no alignment and no invalid values; the rest as in `Scratch::take`.
+        Self { bytes: unsafe { core::slice::from_raw_parts_mut(start, length) } }
+    }
+
+    /// The bytes of the guest-physical range `range`; none if it is not inside.
+    pub fn window(&mut self, range: Range) -> &mut [u8] {
+        piece(self.bytes, Range::between(HANDOFF_FLOOR, LOW_RAM_END), range)
+    }
+}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The machine: unsafe to obtain, safe to use.
+//!
+//! [`take`] is called once and hands out everything the firmware may touch, as values that keep
+//! each other's promises: memory windows are disjoint, ports belong to one owner.
+
+mod cpu;
+mod exception;
+mod fw_cfg;
+mod memory;
+mod paging;
+pub mod ports;
+
+pub use cpu::{halt, timestamp};
+pub use exception::ExceptionFrame;
+pub use fw_cfg::FwCfg;
+
+use cpu::Processor;
+use firmware_core::error::BootError;
+use memory::{HandoffMemory, Scratch};
+use paging::Paging;
+
+/// Everything the firmware owns.
+pub struct Machine {
+    /// Buffers for the time until the kernel starts.
+    pub scratch: &'static mut Scratch,
+    /// Where the kernel's parameters go.
+    pub handoff: HandoffMemory,
+    /// The identity map.
+    pub paging: Paging,
+    /// The bootstrap processor.
+    pub processor: Processor,
+}
+
+impl Machine {
+    /// Finds the `fw_cfg` device.
+    ///
+    /// # Errors
+    /// Nothing answers at its ports.
+    pub fn open_fw_cfg(&self) -> Result<FwCfg, BootError> {
+        FwCfg::open()
+    }
+}
+
+/// Takes possession of the machine.
+///
+/// # Safety
+/// Call it once, from [`crate::firmware_main`]. The processor is in the state that [`crate::boot`]
+/// promises, no other processor runs, and nothing but this firmware uses RAM below 1 MiB.
+pub unsafe fn take(extended_features: u32) -> Machine {
+    Machine {
+        // SAFETY: the caller calls once, and nobody else uses this memory.
+        scratch: unsafe { Scratch::take() },
+        // SAFETY: as above.
+        handoff: unsafe { HandoffMemory::take() },
+        paging: Paging::take(),
+        processor: Processor::new(extended_features),
+    }
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the firmware says: nothing on a good boot unless asked, one sentence on a bad one.
+
+use crate::console::Console;
+use crate::machine::{ports, timestamp};
+use abi::debug::{
+    FAILURE_PORT, FailureCode, TRACE_FIRMWARE_PORT, TRACE_FIRMWARE_START, TRACE_KERNEL_LINUX,
+    TRACE_KERNEL_PORT, TRACE_KERNEL_PVH,
+};
+use core::fmt::{Display, Write};
+use firmware_core::facts::{Facts, LogLevel, Options};
+use firmware_core::plan::{Entry, Plan};
+
+/// Writes to a console cannot fail; there is nowhere to report it if they did.
+macro_rules! say {
+    ($console:expr, $($format:tt)*) => {
+        let _ = writeln!($console, $($format)*);
+    };
+}
+
+/// The log and the trace points, as the user has switched them on.
+pub struct Log {
+    options: Options,
+    console: Option<Console>,
+    start: u64,
+}
+
+impl Log {
+    /// Nothing is opened, read or written for what is off.
+    pub fn new(options: Options) -> Self {
+        match options.log {
+            LogLevel::Error => Self { options, console: None, start: 0 },
+            LogLevel::Info => {
+                Self { options, console: Some(Console::open()), start: timestamp() }
+            }
+        }
+    }
+
+    /// The first moment at which we know whether anybody wants to know.
+    pub fn firmware_started(&mut self) {
+        if self.options.trace {
+            ports::report_u8(TRACE_FIRMWARE_PORT, TRACE_FIRMWARE_START);
+        }
+        self.phase("start", &"firmware started");
+    }
+
+    /// All questions are asked.
+    pub fn gathered(&mut self, facts: &Facts<'_>) {
+        self.phase("facts", facts);
+    }
+
+    /// All decisions are taken.
+    pub fn planned(&mut self, plan: &Plan<'_>) {
+        self.phase("plan", plan);
+    }
+
+    /// The last moment before the kernel.
+    pub fn kernel_entered(&mut self, entry: &Entry) {
+        self.phase("enter", entry);
+        if self.options.trace {
+            let kernel = match entry {
+                Entry::Linux64 { .. } => TRACE_KERNEL_LINUX,
+                Entry::Pvh { .. } => TRACE_KERNEL_PVH,
+            };
+            ports::report_u8(TRACE_KERNEL_PORT, kernel);
+        }
+    }
+
+    fn phase(&mut self, name: &str, what: &dyn Display) {
+        if let Some(console) = &mut self.console {
+            let cycles = timestamp().wrapping_sub(self.start);
+            say!(console, "qboot-rs: {name}: {what} (+{cycles} cycles)");
+        }
+    }
+}
+
+/// Says why, tells the VMM, and stops.
+pub fn fail(error: &dyn Display, code: FailureCode) -> ! {
+    say!(Console::open(), "qboot-rs: {error}");
+    ports::report_u32(FAILURE_PORT, code.to_port_value());
+    crate::machine::halt()
+}
