@@ -21,15 +21,20 @@ pub struct Console {
 impl Console {
     /// Looks for both.
     pub fn open() -> Self {
-        let config = Config { baud_rate: BaudRate::Baud115200, ..Config::default() };
+        let config = Config {
+            baud_rate: BaudRate::Baud115200,
+            ..Config::default()
+        };
         // SAFETY: the ports of COM1 are a 16550 or nothing, and no other code here uses them.
         #[allow(unsafe_code)]
-        let com1 = unsafe { Uart16550::new_port(COM1) }.ok().and_then(|mut uart| {
-            // A port that nobody decodes cannot hold what is written to it.
-            uart.check_present().then_some(())?;
-            uart.init(config).ok()?;
-            Some(uart)
-        });
+        let com1 = unsafe { Uart16550::new_port(COM1) }
+            .ok()
+            .and_then(|mut uart| {
+                // A port that nobody decodes cannot hold what is written to it.
+                uart.check_present().then_some(())?;
+                uart.init(config).ok()?;
+                Some(uart)
+            });
         let debug = ports::probe_u8(DEBUG_CONSOLE_PORT) == DEBUG_CONSOLE_PRESENT;
         Self { com1, debug }
     }

@@ -29,10 +29,16 @@ impl Log {
     /// Nothing is opened, read or written for what is off.
     pub fn new(options: Options) -> Self {
         match options.log {
-            LogLevel::Error => Self { options, console: None, start: 0 },
-            LogLevel::Info => {
-                Self { options, console: Some(Console::open()), start: timestamp() }
-            }
+            LogLevel::Error => Self {
+                options,
+                console: None,
+                start: 0,
+            },
+            LogLevel::Info => Self {
+                options,
+                console: Some(Console::open()),
+                start: timestamp(),
+            },
         }
     }
 

@@ -25,7 +25,11 @@ impl fmt::Display for Kernel<'_> {
         match self {
             Self::Pvh { image, entry } => write!(f, "PVH kernel at {image}, entry {entry:#x}"),
             Self::Linux64 { header, size } => {
-                write!(f, "bzImage of {size} bytes, boot protocol {:#x}", header.version)
+                write!(
+                    f,
+                    "bzImage of {size} bytes, boot protocol {:#x}",
+                    header.version
+                )
             }
         }
     }

@@ -123,11 +123,7 @@ impl<'a> Plan<'a> {
     ///
     /// # Errors
     /// A transfer failed.
-    pub fn load(
-        &self,
-        fw_cfg: &mut impl Transport,
-        block: &mut [u8],
-    ) -> Result<(), TransferError> {
+    pub fn load(&self, fw_cfg: &mut impl Transport, block: &mut [u8]) -> Result<(), TransferError> {
         if let Some(kernel) = self.kernel {
             fw_cfg.load(Key::KERNEL_DATA, kernel)?;
         }

@@ -29,7 +29,11 @@ impl Processor {
             signature: version.eax,
             features: version.edx,
             gigabyte_pages: self.extended_features & PAGE1GB != 0,
-            topology: if count > 1 { topology() } else { Topology::default() },
+            topology: if count > 1 {
+                topology()
+            } else {
+                Topology::default()
+            },
         }
     }
 }

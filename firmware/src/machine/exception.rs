@@ -25,16 +25,28 @@ impl ExceptionFrame {
         // SAFETY: the processor pushed at least five words there, six with an error code.
         let [first, second] = unsafe { stack.cast::<[u64; 2]>().read() };
         if WITH_ERROR_CODE >> vector & 1 == 1 {
-            Self { vector, error_code: Some(first), rip: second }
+            Self {
+                vector,
+                error_code: Some(first),
+                rip: second,
+            }
         } else {
-            Self { vector, error_code: None, rip: first }
+            Self {
+                vector,
+                error_code: None,
+                rip: first,
+            }
         }
     }
 }
 
 impl fmt::Display for ExceptionFrame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "firmware bug: exception {} at {:#x}", self.vector, self.rip)?;
+        write!(
+            f,
+            "firmware bug: exception {} at {:#x}",
+            self.vector, self.rip
+        )?;
         match self.error_code {
             Some(code) => write!(f, ", error code {code:#x}"),
             None => Ok(()),

@@ -32,14 +32,22 @@ impl FwCfg {
     /// # Errors
     /// Nothing answers.
     pub fn open() -> Result<Self, BootError> {
-        let halves = [ports::probe_u32(PORT_DMA_HIGH), ports::probe_u32(PORT_DMA_LOW)];
+        let halves = [
+            ports::probe_u32(PORT_DMA_HIGH),
+            ports::probe_u32(PORT_DMA_LOW),
+        ];
         let dma = halves.map(u32::to_le_bytes).as_flattened() == DMA_SIGNATURE;
-        let mut device = Self { dma, selected: Key::SIGNATURE };
+        let mut device = Self {
+            dma,
+            selected: Key::SIGNATURE,
+        };
         if !dma {
             let mut found = [0; 4];
             device.read_by_port(Some(Key::SIGNATURE), &mut found);
             if found != SIGNATURE {
-                return Err(BootError::FwCfgAbsent { found: u32::from_le_bytes(found) });
+                return Err(BootError::FwCfgAbsent {
+                    found: u32::from_le_bytes(found),
+                });
             }
         }
         Ok(device)
@@ -89,7 +97,11 @@ impl FwCfg {
             }
             None => DmaControl::READ.bits(),
         };
-        let error = |control| TransferError { key: self.selected, length, control };
+        let error = |control| TransferError {
+            key: self.selected,
+            length,
+            control,
+        };
         let mut descriptor = DmaDescriptor {
             control: control.into(),
             length: u32::try_from(length).map_err(|_| error(u32::MAX))?.into(),
@@ -127,7 +139,11 @@ impl Transport for FwCfg {
     fn load(&mut self, key: Key, to: Range) -> Result<(), TransferError> {
         let length = to.size() as usize;
         if to.start() < HIGH_RAM_START {
-            return Err(TransferError { key, length, control: u32::MAX });
+            return Err(TransferError {
+                key,
+                length,
+                control: u32::MAX,
+            });
         }
         if self.dma {
             // SAFETY: nothing of the firmware lies at or above 1 MiB, and the plan has found this

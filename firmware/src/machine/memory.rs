@@ -49,11 +49,17 @@ impl HandoffMemory {
         let start = ptr::with_exposed_provenance_mut(HANDOFF_FLOOR as usize);
         let length = (LOW_RAM_END - HANDOFF_FLOOR) as usize;
         // SAFETY: bytes have no alignment and no invalid values; the rest as in `Scratch::take`.
-        Self { bytes: unsafe { core::slice::from_raw_parts_mut(start, length) } }
+        Self {
+            bytes: unsafe { core::slice::from_raw_parts_mut(start, length) },
+        }
     }
 
     /// The bytes of the guest-physical range `range`; none if it is not inside.
     pub fn window(&mut self, range: Range) -> &mut [u8] {
-        piece(self.bytes, Range::between(HANDOFF_FLOOR, LOW_RAM_END), range)
+        piece(
+            self.bytes,
+            Range::between(HANDOFF_FLOOR, LOW_RAM_END),
+            range,
+        )
     }
 }

@@ -17,7 +17,9 @@ impl Paging {
     /// Maps the first 4 GiB where the plan asks for page tables of our own; `block` is the memory
     /// of `handoff.block`.
     pub fn extend(&mut self, handoff: &Handoff, block: &mut [u8]) {
-        let Some(tables) = handoff.page_tables else { return };
+        let Some(tables) = handoff.page_tables else {
+            return;
+        };
         let bytes = piece(block, handoff.block, tables);
         if bytes.len() != identity_map::SIZE {
             return;

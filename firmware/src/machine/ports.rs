@@ -32,7 +32,9 @@ pub fn probe_u8(port: u16) -> u8 {
 pub fn probe_u32(port: u16) -> u32 {
     let value;
     // SAFETY: as in `probe_u8`.
-    unsafe { asm!("in eax, dx", in("dx") port, out("eax") value, options(nostack, preserves_flags)) }
+    unsafe {
+        asm!("in eax, dx", in("dx") port, out("eax") value, options(nostack, preserves_flags))
+    }
     value
 }
 
@@ -60,7 +62,9 @@ pub unsafe fn out_u16(port: u16, value: u16) {
 /// As [`out_u8`].
 pub unsafe fn out_u32(port: u16, value: u32) {
     // SAFETY: the caller's promise.
-    unsafe { asm!("out dx, eax", in("dx") port, in("eax") value, options(nostack, preserves_flags)) }
+    unsafe {
+        asm!("out dx, eax", in("dx") port, in("eax") value, options(nostack, preserves_flags))
+    }
 }
 
 /// Reads `length` bytes from one port into memory, in one instruction.

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `report`: a kernel that prints what it was handed and ends by triple fault.
+//!
+//! Built as a PVH ELF and as a bzImage with a 64-bit entry. Each fact is one `key=value` line on
+//! COM1, between `report=begin` and `report=end`; numbers are hexadecimal. It trusts what it is
+//! handed, as kernels do; the tests that read the report do not.
+
+#![no_std]
+#![no_main]
+
+mod handed;
+mod mp;
+mod serial;
+
+use core::arch::{global_asm, x86_64::_rdtsc};
+use core::panic::PanicInfo;
+use serial::line;
+
+global_asm!(
+    include_str!("entry.s"),
+    main = sym main,
+    pvh_note = const abi::pvh::ELF_NOTE_PHYS32_ENTRY,
+    options(att_syntax),
+);
+
+/// The processor as the firmware left it; written by `entry.s`.
+#[derive(Debug)]
+#[repr(C)]
+struct State {
+    mode: u64,
+    pointer: u64,
+    cr0: u64,
+    cr3: u64,
+    cr4: u64,
+    flags: u64,
+    efer: u64,
+    cs: u16,
+    ds: u16,
+    es: u16,
+    ss: u16,
+}
+
+/// `State::mode` of the PVH entry.
+const MODE_PVH: u64 = 1;
+
+unsafe extern "C" {
+    static state: State;
+    fn triple_fault() -> !;
+}
+
+extern "C" fn main() -> ! {
+    // SAFETY: RDTSC changes no memory.
+    let tsc = unsafe { _rdtsc() };
+    // SAFETY: `entry.s` has written it and does not run again.
+    let cpu = unsafe { &state };
+    line!("report=begin");
+    line!("tsc={tsc:#x}");
+    line!(
+        "mode={}",
+        if cpu.mode == MODE_PVH {
+            "pvh"
+        } else {
+            "linux64"
+        }
+    );
+    line!("cr0={:#x}", cpu.cr0);
+    line!("cr3={:#x}", cpu.cr3);
+    line!("cr4={:#x}", cpu.cr4);
+    line!("flags={:#x}", cpu.flags);
+    line!("efer={:#x}", cpu.efer);
+    line!("cs={:#x}", cpu.cs);
+    line!("ds={:#x}", cpu.ds);
+    line!("es={:#x}", cpu.es);
+    line!("ss={:#x}", cpu.ss);
+    line!("pointer={:#x}", cpu.pointer);
+    if cpu.mode == MODE_PVH {
+        handed::start_info(cpu.pointer);
+    } else {
+        handed::boot_params(cpu.pointer);
+    }
+    mp::tables();
+    line!("report=end");
+    // SAFETY: nothing is left to be done.
+    unsafe { triple_fault() }
+}
+
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    line!("panic={info}");
+    // SAFETY: as in `main`.
+    unsafe { triple_fault() }
+}

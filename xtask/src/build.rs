@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `cargo xtask build`: the ROM, the bare-metal guests and the monitor.
+
+use crate::error::{Error, Result};
+use crate::image::{self, ImageError};
+use crate::process;
+use crate::toolchain;
+use crate::workspace::{self, Workspace};
+use abi::layout::ROM_SIZE;
+use clap::Parser;
+use std::path::Path;
+
+/// The target of everything that runs without an operating system.
+pub const BARE_METAL: &str = "x86_64-unknown-none";
+
+/// Options of `build`.
+#[derive(Debug, Parser)]
+pub struct Args {
+    /// Build the monitor, too, linked statically
+    #[arg(long)]
+    pub r#static: bool,
+}
+
+/// Builds everything and says what it has made.
+pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
+    let rom = firmware(workspace)?;
+    guests(workspace)?;
+    monitor(workspace)?;
+    if args.r#static {
+        static_monitor(workspace)?;
+    }
+    let occupied = image::occupied(&rom);
+    println!(
+        "{}: {ROM_SIZE} bytes, {occupied} occupied, {} left",
+        workspace.rom().display(),
+        rom.len() - occupied
+    );
+    Ok(())
+}
+
+/// The ROM image.
+pub fn firmware(workspace: &Workspace) -> Result<Vec<u8>> {
+    let linked = bare_metal(workspace, &["--package", "firmware"], "firmware")?;
+    let rom = made(image::rom(&linked))?;
+    workspace::write_atomically(&workspace.rom(), &rom)?;
+    Ok(rom)
+}
+
+/// The guest that reports what it was handed, as ELF and as bzImage.
+pub fn guests(workspace: &Workspace) -> Result<()> {
+    let arguments = ["--package", "guests", "--features", "bare-metal"];
+    let linked = bare_metal(workspace, &arguments, "report")?;
+    workspace::write_atomically(&workspace.guest("report.elf"), &linked)?;
+    let bzimage = made(image::bzimage(&linked))?;
+    workspace::write_atomically(&workspace.guest("report.bz"), &bzimage)
+}
+
+/// The monitor for this machine.
+pub fn monitor(workspace: &Workspace) -> Result<()> {
+    cargo(workspace, "building microvm", &["--package", "vmm", "--release"])
+}
+
+/// The monitor for a root file system without shared libraries.
+pub fn static_monitor(workspace: &Workspace) -> Result<()> {
+    let target = "x86_64-unknown-linux-musl";
+    toolchain::ensure_target(target)?;
+    let arguments = ["--package", "vmm", "--release", "--target", target];
+    cargo(workspace, "building microvm (static)", &arguments)
+}
+
+/// Builds one bare-metal binary and returns the linked file.
+fn bare_metal(workspace: &Workspace, package: &[&str], binary: &str) -> Result<Vec<u8>> {
+    toolchain::ensure_target(BARE_METAL)?;
+    let mut arguments = package.to_vec();
+    arguments.extend(["--profile", "rom", "--target", BARE_METAL]);
+    cargo(workspace, &format!("building {binary}"), &arguments)?;
+    workspace::read(&workspace.target.join(Path::new(BARE_METAL)).join("rom").join(binary))
+}
+
+fn cargo(workspace: &Workspace, label: &str, arguments: &[&str]) -> Result<()> {
+    let mut all = vec!["build", "--quiet"];
+    all.extend(arguments);
+    process::run_quietly(label, &mut workspace.cargo(&all)).map(drop)
+}
+
+fn made<T>(result: Result<T, ImageError>) -> Result<T> {
+    result.map_err(|error| Error::Build(Box::new(error)))
+}

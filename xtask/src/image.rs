@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! From linked ELF files to the images that machines load.
+//!
+//! In: the bytes of an ELF file. Out: the bytes of a ROM or of a bzImage. Pure.
+
+use abi::layout;
+use abi::linux::{
+    BOOT_FLAG, DEFAULT_SETUP_SECTS, ENTRY_64_OFFSET, HEADER_MAGIC, LoadFlags, PARAGRAPH_SIZE,
+    SECTOR_SIZE, SETUP_HEADER_OFFSET, SetupHeader, XLoadFlags,
+};
+use goblin::elf::Elf;
+use goblin::elf::program_header::{PT_DYNAMIC, PT_LOAD};
+use std::ops::Range;
+use thiserror::Error;
+use zerocopy::{FromZeros, IntoBytes};
+
+/// Why an ELF file does not make an image.
+#[derive(Debug, Error)]
+pub enum ImageError {
+    /// Not an ELF file.
+    #[error("linked image: {0}")]
+    Elf(#[from] goblin::error::Error),
+    /// Something would have to relocate it.
+    #[error("linked image: expected no dynamic section, found one")]
+    Dynamic,
+    /// Its segments are not where the image is.
+    #[error("linked image: expected segments inside {expected:#x?}, found {found:#x?}")]
+    Outside { expected: Range<u64>, found: Range<u64> },
+    /// Its reset vector is not where the processor starts.
+    #[error("ROM: expected the entry point at {expected:#x}, found {found:#x}")]
+    ResetVector { expected: u64, found: u64 },
+    /// An instruction that some host's emulator does not run.
+    #[error("ROM: expected no {what}, found it at {address:#x}")]
+    Instruction { what: &'static str, address: u64 },
+}
+
+/// The bytes of all loadable segments from `base` on, and the end of the memory they want.
+fn flatten(elf: &Elf<'_>, bytes: &[u8], base: u64) -> Result<(Vec<u8>, u64), ImageError> {
+    if elf.program_headers.iter().any(|header| header.p_type == PT_DYNAMIC) {
+        return Err(ImageError::Dynamic);
+    }
+    let mut image = Vec::new();
+    let mut memory_end = base;
+    for header in elf.program_headers.iter().filter(|header| header.p_type == PT_LOAD) {
+        let found = header.p_paddr..header.p_paddr.saturating_add(header.p_memsz);
+        let outside = || ImageError::Outside { expected: base..u64::MAX, found: found.clone() };
+        let offset = header.p_paddr.checked_sub(base).ok_or_else(outside)?;
+        let offset = usize::try_from(offset).map_err(|_| outside())?;
+        let data = bytes.get(header.file_range()).ok_or_else(outside)?;
+        if image.len() < offset + data.len() {
+            image.resize(offset + data.len(), 0);
+        }
+        image[offset..offset + data.len()].copy_from_slice(data);
+        memory_end = memory_end.max(found.end);
+    }
+    Ok((image, memory_end))
+}
+
+/// The 64 KiB ROM image of the linked firmware.
+pub fn rom(bytes: &[u8]) -> Result<Vec<u8>, ImageError> {
+    let elf = Elf::parse(bytes)?;
+    let (image, end) = flatten(&elf, bytes, layout::ROM_ALIAS_START)?;
+    let expected = layout::ROM_ALIAS_START..layout::ROM_ALIAS_END;
+    if end != expected.end || image.len() as u64 != layout::ROM_SIZE {
+        return Err(ImageError::Outside { expected, found: layout::ROM_ALIAS_START..end });
+    }
+    let reset_vector = layout::ROM_ALIAS_END - 16;
+    if elf.entry != reset_vector {
+        return Err(ImageError::ResetVector { expected: reset_vector, found: elf.entry });
+    }
+    Ok(image)
+}
+
+/// A bzImage with a 64-bit entry point around the linked guest.
+///
+/// Its real-mode part is the header and nothing else: whoever enters it in 16 bits is stopped.
+pub fn bzimage(bytes: &[u8]) -> Result<Vec<u8>, ImageError> {
+    const SETUP_SECTS: u8 = 1;
+    const SETUP_SIZE: usize = (SETUP_SECTS as usize + 1) * SECTOR_SIZE;
+    const _: () = assert!(SETUP_HEADER_OFFSET + size_of::<SetupHeader>() < SETUP_SIZE);
+    const _: () = assert!(SETUP_SECTS != DEFAULT_SETUP_SECTS);
+    /// `jmp` over the header, then `cli; hlt; jmp .-1`.
+    const STOP_16_BIT: [u8; 4] = [0xfa, 0xf4, 0xeb, 0xfd];
+
+    let base = layout::HIGH_RAM_START;
+    let elf = Elf::parse(bytes)?;
+    let (mut image, end) = flatten(&elf, bytes, base)?;
+    image.resize(image.len().next_multiple_of(PARAGRAPH_SIZE), 0);
+    if (image.len() as u64) <= ENTRY_64_OFFSET {
+        return Err(ImageError::Outside { expected: base..base + ENTRY_64_OFFSET, found: base..end });
+    }
+    let base = u32::try_from(base).unwrap_or_default();
+    let header_end = SETUP_HEADER_OFFSET + size_of::<SetupHeader>();
+
+    let mut header = SetupHeader::new_zeroed();
+    header.setup_sects = SETUP_SECTS;
+    header.syssize = u32::try_from(image.len() / PARAGRAPH_SIZE).unwrap_or(u32::MAX).into();
+    header.boot_flag = BOOT_FLAG.into();
+    header.jump = [0xeb, u8::try_from(header_end - 0x202).unwrap_or(u8::MAX)];
+    header.header = HEADER_MAGIC;
+    header.version = 0x020f.into();
+    header.loadflags = LoadFlags::LOADED_HIGH.bits();
+    header.code32_start = base.into();
+    header.initrd_addr_max = 0x7fff_ffff.into();
+    header.kernel_alignment = 0x1000.into();
+    header.xloadflags = XLoadFlags::KERNEL_64.bits().into();
+    header.cmdline_size = 2047.into();
+    header.pref_address = u64::from(base).into();
+    header.init_size = u32::try_from(end - u64::from(base)).unwrap_or(u32::MAX).into();
+
+    let mut file = vec![0; SETUP_SIZE];
+    file[SETUP_HEADER_OFFSET..header_end].copy_from_slice(header.as_bytes());
+    file[header_end..header_end + STOP_16_BIT.len()].copy_from_slice(&STOP_16_BIT);
+    file.extend_from_slice(&image);
+    Ok(file)
+}
+
+/// How many bytes of an image are occupied: all but runs of 16 and more that are all 0x00 or 0xff.
+pub fn occupied(image: &[u8]) -> usize {
+    let padding = |byte: u8| byte == 0 || byte == 0xff;
+    image
+        .chunk_by(|a, b| a == b)
+        .filter(|run| run.len() < 16 || !padding(run[0]))
+        .map(<[u8]>::len)
+        .sum()
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn occupied_leaves_out_long_runs_of_padding_only() {
+        let mut image = vec![0x90; 100];
+        image.extend([0; 15]);
+        image.extend([0xff; 16]);
+        image.extend([0; 4096]);
+        image.extend([1]);
+        assert_eq!(occupied(&image), 100 + 15 + 1);
+    }
+
+    #[test]
+    fn what_is_not_an_elf_is_refused() {
+        for bytes in [&b""[..], &b"\x7fELF"[..], &[0; 64][..]] {
+            assert!(matches!(rom(bytes), Err(ImageError::Elf(_))));
+        }
+    }
+}
