@@ -1,1 +1,84 @@
-//! stub
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A KVM monitor modelled on QEMU's `microvm` machine.
+//!
+//! | room | knows |
+//! |------|-------|
+//! | [`cli`] | the command line, and nothing else knows it |
+//! | [`config`] | what the user wants, as plain data |
+//! | [`boot`] | what firmware will find: `fw_cfg` items, and a PVH kernel in RAM |
+//! | [`memory`] | guest memory, and nothing else touches it |
+//! | [`devices`] | registers |
+//! | `hypervisor` | KVM, and nothing else knows it |
+//! | [`machine`] | all of the above: it puts them together and runs them |
+//! | [`report`], [`status`] | what is left when the run is over |
+
+#![deny(unsafe_code)]
+
+pub mod boot;
+pub mod cli;
+pub mod config;
+mod console;
+pub mod devices;
+#[allow(unsafe_code)] // memory slots and the shared `kvm_run` structure
+mod hypervisor;
+pub mod machine;
+pub mod memory;
+pub mod report;
+mod signals;
+pub mod status;
+#[allow(unsafe_code)] // termios has no safe wrapper that restores exactly what was there
+mod terminal;
+
+use config::Config;
+use report::Report;
+use status::Status;
+use std::io;
+use std::time::Instant;
+
+/// Why there was no run, or why it could not be carried on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An option makes no sense.
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    /// A kernel, initrd, firmware image or `fw_cfg` file is refused.
+    #[error(transparent)]
+    Boot(#[from] boot::Error),
+    /// Guest memory could not be had or filled.
+    #[error(transparent)]
+    Memory(#[from] memory::Error),
+    /// KVM cannot be used.
+    #[error(transparent)]
+    Hypervisor(#[from] hypervisor::Error),
+    /// The host refused something else.
+    #[error("{what}: {source}")]
+    Host {
+        /// What was attempted.
+        what: String,
+        /// The host's words.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// The exit status that goes with it.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        match self {
+            Self::Config(_) | Self::Boot(_) => Status::Refused,
+            Self::Memory(_) | Self::Host { .. } => Status::HostIo,
+            Self::Hypervisor(hypervisor::Error::Run { .. }) => Status::KvmInternal,
+            Self::Hypervisor(_) => Status::NoKvm,
+        }
+    }
+}
+
+/// Builds the machine that `config` describes and runs it to its end.
+///
+/// `started` is when the process began; the report counts from there. Everything the user gave
+/// is checked before KVM is opened.
+pub fn run(config: &Config, started: Instant) -> Result<Report, Error> {
+    config.validate()?;
+    let boot = boot::prepare(config)?;
+    machine::Machine::new(config, boot, started)?.run()
+}

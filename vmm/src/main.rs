@@ -1,2 +1,16 @@
-//! stub
-fn main() {}
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `microvm`: boots a kernel through firmware, as QEMU's machine of that name does.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+fn main() -> ExitCode {
+    let started = Instant::now();
+    let config = vmm::cli::parse();
+    let (status, sentence) = match vmm::run(&config, started) {
+        Ok(report) => (report.status(), report.to_string()),
+        Err(error) => (error.status(), error.to_string()),
+    };
+    eprintln!("microvm: {sentence}");
+    status.into()
+}

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Which kernel format it is, what its items are, and where the initrd goes.
+//!
+//! Spec: QEMU `x86_load_linux`: the bzImage header is looked for before the ELF magic.
+
+use super::{Error, Input, Preload, bzimage, elf};
+use crate::config::Config;
+use crate::devices::fw_cfg::{Content, Items};
+use crate::memory::Layout;
+use abi::fw_cfg::Key;
+use abi::layout::PAGE_SIZE;
+use std::path::Path;
+
+/// How much of a kernel file decides about its format; also the size of SETUP_DATA for an ELF.
+pub(super) const HEAD_SIZE: usize = 8192;
+
+/// Adds the kernel's items; gives what must be put into RAM.
+pub(super) fn load(
+    config: &Config,
+    layout: &Layout,
+    items: &mut Items,
+) -> Result<Option<Preload>, Error> {
+    let Some(path) = &config.kernel else {
+        return Ok(None);
+    };
+    let kernel = Input::open("kernel", path)?;
+    let head = kernel.head(HEAD_SIZE)?;
+    // QEMU gives both formats their command line with its NUL.
+    let mut cmdline = config.append.clone().into_bytes();
+    cmdline.push(0);
+
+    let initrd = match &config.initrd {
+        Some(path) => Some(Input::open("initrd", path)?),
+        None => None,
+    };
+    if bzimage::is_bzimage(&head) {
+        bzimage(kernel, &head, &cmdline, initrd, layout, items)?;
+        Ok(None)
+    } else if elf::is_elf(&head) {
+        pvh(kernel, head, cmdline, initrd, layout, items).map(Some)
+    } else {
+        Err(Error::Format {
+            path: path.clone(),
+            found: describe(&head),
+        })
+    }
+}
+
+fn bzimage(
+    kernel: Input,
+    head: &[u8],
+    cmdline: &[u8],
+    initrd: Option<Input>,
+    layout: &Layout,
+    items: &mut Items,
+) -> Result<(), Error> {
+    let path = kernel.path().to_path_buf();
+    let refuse = |problem| Error::BzImage {
+        path: path.clone(),
+        problem,
+    };
+    let image = bzimage::Image::parse(head, kernel.size(), layout).map_err(refuse)?;
+    let mut setup = kernel.bytes(0, image.setup_size())?;
+    let ramdisk = match initrd {
+        Some(initrd) => {
+            let size = initrd.size();
+            let ceiling = image.initrd_ceiling(layout);
+            let address = place_initrd(initrd.path(), size, image.kernel_end(), ceiling)?;
+            initrd_items(initrd, address, items)?;
+            Some((address, u32::try_from(size).unwrap_or(0)))
+        }
+        None => None,
+    };
+    let placed = image.placement(cmdline.len());
+    bzimage::patch(&mut setup, &image, &placed, cmdline, ramdisk);
+    items.set(Key::SETUP_ADDR, Content::u32(placed.setup));
+    items.set(
+        Key::SETUP_SIZE,
+        Content::u32(u32::try_from(setup.len()).unwrap_or(0)),
+    );
+    items.set(Key::SETUP_DATA, setup);
+    let data = kernel.into_content(image.setup_size() as u64)?;
+    items.set(Key::KERNEL_ADDR, Content::u32(placed.kernel));
+    items.set(Key::KERNEL_SIZE, Content::u32(data.size()));
+    items.set(Key::KERNEL_DATA, data);
+    items.set(Key::CMDLINE_ADDR, Content::u32(placed.cmdline));
+    cmdline_items(cmdline.to_vec(), items);
+    Ok(())
+}
+
+fn pvh(
+    kernel: Input,
+    mut head: Vec<u8>,
+    cmdline: Vec<u8>,
+    initrd: Option<Input>,
+    layout: &Layout,
+    items: &mut Items,
+) -> Result<Preload, Error> {
+    let image = elf::Image::parse(&kernel, layout).map_err(|error| match error {
+        elf::Failure::Input(error) => Error::Input(error),
+        elf::Failure::Problem(problem) => Error::Elf {
+            path: kernel.path().into(),
+            problem,
+        },
+    })?;
+    if let Some(initrd) = initrd {
+        let address = place_initrd(
+            initrd.path(),
+            initrd.size(),
+            image.end(),
+            layout.below_4g() - 1,
+        )?;
+        initrd_items(initrd, address, items)?;
+    }
+    items.set(Key::KERNEL_ADDR, Content::u32(image.start()));
+    items.set(Key::KERNEL_SIZE, Content::u32(image.size()));
+    items.set(Key::KERNEL_ENTRY, Content::u32(image.entry()));
+    // An ELF has no setup part. QEMU puts its first bytes there, by whose magic stock firmware
+    // tells this kind of kernel; a shorter file is padded to the size QEMU declares.
+    head.resize(HEAD_SIZE, 0);
+    items.set(Key::SETUP_SIZE, (HEAD_SIZE as u32).to_le_bytes().to_vec());
+    items.set(Key::SETUP_DATA, head);
+    cmdline_items(cmdline, items);
+    Ok(Preload {
+        segments: image.into_segments(),
+        file: kernel,
+    })
+}
+
+fn cmdline_items(cmdline: Vec<u8>, items: &mut Items) {
+    items.set(
+        Key::CMDLINE_SIZE,
+        Content::u32(u32::try_from(cmdline.len()).unwrap_or(u32::MAX)),
+    );
+    items.set(Key::CMDLINE_DATA, cmdline);
+}
+
+fn initrd_items(initrd: Input, address: u32, items: &mut Items) -> Result<(), Error> {
+    let data = initrd.into_content(0)?;
+    items.set(Key::INITRD_ADDR, Content::u32(address));
+    items.set(Key::INITRD_SIZE, Content::u32(data.size()));
+    items.set(Key::INITRD_DATA, data);
+    Ok(())
+}
+
+/// As high as it can be, on a page boundary, as QEMU places it: `(ceiling - size) & !4095`.
+///
+/// `floor` is the end of the kernel in memory, `ceiling` the last address the initrd may touch.
+fn place_initrd(path: &Path, size: u64, floor: u64, ceiling: u64) -> Result<u32, Error> {
+    ceiling
+        .checked_sub(size)
+        .map(|start| start & !(PAGE_SIZE - 1))
+        .filter(|start| *start >= floor)
+        .and_then(|start| u32::try_from(start).ok())
+        .ok_or_else(|| Error::Initrd {
+            path: path.into(),
+            size,
+            floor,
+            ceiling,
+            room: ceiling.saturating_sub(floor.next_multiple_of(PAGE_SIZE)),
+        })
+}
+
+/// What a file that is no kernel looks like.
+fn describe(head: &[u8]) -> String {
+    match head {
+        [] => "an empty file".into(),
+        [0x1f, 0x8b, ..] => "gzip data".into(),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => "zstd data".into(),
+        [0xfd, b'7', b'z', b'X', b'Z', ..] => "xz data".into(),
+        [b'M', b'Z', ..] => "an EFI executable without a Linux boot header".into(),
+        [first, ..] if head.len() < bzimage::HEADER_END => {
+            format!(
+                "{} bytes, too short for either, the first {first:#04x}",
+                head.len()
+            )
+        }
+        [a, b, c, d, ..] => format!("{a:02x} {b:02x} {c:02x} {d:02x} at its start"),
+        _ => "something else".into(),
+    }
+}

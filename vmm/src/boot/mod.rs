@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! From a [`Config`] to what firmware will find: `fw_cfg` items, and what lies in RAM already.
+//!
+//! Spec: QEMU `x86_load_linux`, `x86_bios_rom_init` and `fw_cfg_arch_create`, and their results
+//! on `microvm`. In: options and files. Out: a [`Boot`]. Never: knows KVM; trusts a file.
+
+mod bzimage;
+mod e820;
+mod elf;
+mod input;
+mod kernel;
+
+pub use elf::Segment;
+pub use input::Input;
+
+use crate::config::{Config, UserSource};
+use crate::devices::fw_cfg::{self, Items};
+use crate::memory::Layout;
+use abi::fw_cfg::{Key, file};
+use abi::layout::{ROM_GRANULE, ROM_MAX_SIZE};
+use std::path::PathBuf;
+
+/// Why something given to boot is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file that cannot be used at all.
+    #[error(transparent)]
+    Input(#[from] input::Error),
+    /// A kernel that is neither of the two formats.
+    #[error(
+        "kernel {path}: expected a bzImage (\"HdrS\" at offset 0x202) or an ELF file, found \
+         {found}"
+    )]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What it looks like.
+        found: String,
+    },
+    /// A broken bzImage.
+    #[error("kernel {path}: {problem}")]
+    BzImage {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: bzimage::Problem,
+    },
+    /// A broken ELF file, or one without a PVH entry point.
+    #[error("kernel {path}: {problem}")]
+    Elf {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: elf::Problem,
+    },
+    /// The initrd and the kernel do not fit into RAM together.
+    #[error(
+        "initrd {path}: {size} bytes do not fit between the kernel's end at {floor:#x} and \
+         {ceiling:#x}, the end of what the kernel can reach; expected at most {room} bytes"
+    )]
+    Initrd {
+        /// The file.
+        path: PathBuf,
+        /// Its size in bytes.
+        size: u64,
+        /// End of the kernel.
+        floor: u64,
+        /// End of usable RAM.
+        ceiling: u64,
+        /// What would fit.
+        room: u64,
+    },
+    /// A firmware image of an impossible size.
+    #[error(
+        "firmware image {path}: expected a non-zero multiple of 64 KiB up to 16 MiB, found \
+         {size} bytes"
+    )]
+    RomSize {
+        /// The file.
+        path: PathBuf,
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// Items that cannot be offered.
+    #[error(transparent)]
+    Items(#[from] fw_cfg::Error),
+}
+
+/// Everything that is decided before the machine is built.
+#[derive(Debug)]
+pub struct Boot {
+    /// The memory map.
+    pub layout: Layout,
+    /// The firmware image, of [`Layout::rom_size`] bytes.
+    pub rom: Input,
+    /// What `fw_cfg` offers.
+    pub items: Items,
+    /// What the VMM itself puts into RAM, at every reset.
+    pub preload: Option<Preload>,
+}
+
+/// A PVH kernel, which firmware expects in RAM already.
+#[derive(Debug)]
+pub struct Preload {
+    /// The kernel file.
+    pub file: Input,
+    /// Where its parts go.
+    pub segments: Vec<Segment>,
+}
+
+/// Reads and checks everything `config` names.
+pub fn prepare(config: &Config) -> Result<Boot, Error> {
+    let rom = Input::open("firmware image", &config.bios)?;
+    if rom.size() == 0 || !rom.size().is_multiple_of(ROM_GRANULE) || rom.size() > ROM_MAX_SIZE {
+        return Err(Error::RomSize {
+            path: config.bios.clone(),
+            size: rom.size(),
+        });
+    }
+    let layout = Layout::new(config.memory, rom.size());
+    let mut items = machine_items(config, &layout)?;
+    let preload = kernel::load(config, &layout, &mut items)?;
+    Ok(Boot {
+        layout,
+        rom,
+        items,
+        preload,
+    })
+}
+
+/// The items every machine has, and the user's own.
+fn machine_items(config: &Config, layout: &Layout) -> Result<Items, Error> {
+    let mut items = Items::new();
+    let cpus = config.cpus.to_le_bytes();
+    items.set(Key::UUID, vec![0; 16]);
+    items.set(Key::RAM_SIZE, layout.ram_size().to_le_bytes().to_vec());
+    items.set(Key::NOGRAPHIC, 1u16.to_le_bytes().to_vec());
+    // Validated to at most 255; the items have 16 bits.
+    items.set(Key::NB_CPUS, vec![cpus[0], cpus[1]]);
+    items.set(Key::MAX_CPUS, vec![cpus[0], cpus[1]]);
+    items.set(Key::BOOT_MENU, 0u16.to_le_bytes().to_vec());
+    items.set(Key::IRQ0_OVERRIDE, 1u32.to_le_bytes().to_vec());
+    items.add_file(file::E820, e820::table(layout))?;
+    if config.trace {
+        items.add_file(file::TRACE, b"1".to_vec())?;
+    }
+    for user in &config.fw_cfg {
+        match &user.source {
+            UserSource::String(text) => items.add_file(&user.name, text.clone().into_bytes())?,
+            UserSource::File(path) => {
+                let input = Input::open("fw_cfg file", path)?;
+                items.add_file(&user.name, input.into_content(0)?)?;
+            }
+        }
+    }
+    Ok(items)
+}

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The command line. The only file that knows `clap`.
+//!
+//! Option names follow QEMU's, with two dashes. Values are read by [`crate::config`]; wrong usage
+//! ends the process with status 2, as [`crate::status::Status::Refused`].
+
+use crate::config::{self, Config, SerialTarget, UserFile};
+use clap::{Parser, ValueEnum};
+use std::path::PathBuf;
+
+/// File name of the firmware that is expected next to the executable.
+const DEFAULT_BIOS: &str = "qboot-rs.rom";
+
+const AFTER_HELP: &str = "\
+Keys (standard input leads to COM1):
+  Ctrl-a x       end the machine
+  Ctrl-a Ctrl-a  send Ctrl-a (also Ctrl-a a)
+
+Exit status:
+  0      the guest ended: reset without --reboot, or Ctrl-a x
+  1      input or output failed on the host
+  2      wrong usage, or a kernel, initrd or firmware image that was refused
+  3      the firmware reported a failure
+  4      no usable KVM
+  5      KVM could not go on running the guest
+  128+n  ended by signal n";
+
+/// A KVM monitor modelled on QEMU's microvm machine.
+#[derive(Debug, Parser)]
+#[command(name = "microvm", version, after_help = AFTER_HELP)]
+struct Cli {
+    /// Kernel to boot: a bzImage, or an ELF with a PVH entry point
+    #[arg(long, short_alias = 'k', value_name = "FILE")]
+    kernel: Option<PathBuf>,
+    /// Initial RAM disk
+    #[arg(long, value_name = "FILE")]
+    initrd: Option<PathBuf>,
+    /// Kernel command line
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        allow_hyphen_values = true
+    )]
+    append: String,
+    /// RAM: a number of MiB, or one with the suffix K, M, G or T
+    #[arg(long, short, value_name = "SIZE", default_value = "128M", value_parser = config::parse_memory)]
+    memory: u64,
+    /// Number of processors, 1 to 255
+    #[arg(long, value_name = "N", default_value = "1", value_parser = config::parse_cpus)]
+    cpus: u32,
+    /// Firmware image [default: qboot-rs.rom next to this program]
+    #[arg(long, value_name = "FILE")]
+    bios: Option<PathBuf>,
+    /// COM1: stdio, none or file:PATH
+    #[arg(long, value_name = "TARGET", default_value = "stdio", value_parser = config::parse_serial)]
+    serial: SerialTarget,
+    /// End the run when the guest resets (the default)
+    #[arg(long, overrides_with = "reboot")]
+    no_reboot: bool,
+    /// Boot again when the guest resets
+    #[arg(long, overrides_with = "no_reboot")]
+    reboot: bool,
+    /// Add a fw_cfg file: name=NAME,string=TEXT or name=NAME,file=PATH
+    #[arg(long, value_name = "FILE", value_parser = config::parse_user_file)]
+    fw_cfg: Vec<UserFile>,
+    /// Offer the DMA interface of fw_cfg
+    #[arg(
+        long,
+        value_name = "on|off",
+        default_value = "on",
+        hide_possible_values = true
+    )]
+    fw_cfg_dma: Switch,
+    /// Ask the firmware to mark when it enters the kernel
+    #[arg(
+        long,
+        value_name = "on|off",
+        default_value = "on",
+        hide_possible_values = true
+    )]
+    trace: Switch,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
+/// Reads the process's arguments; ends the process if they ask for help or make no sense.
+#[must_use]
+pub fn parse() -> Config {
+    into_config(Cli::parse())
+}
+
+fn into_config(cli: Cli) -> Config {
+    Config {
+        kernel: cli.kernel,
+        initrd: cli.initrd,
+        append: cli.append,
+        memory: cli.memory,
+        cpus: cli.cpus,
+        bios: cli.bios.unwrap_or_else(default_bios),
+        serial: cli.serial,
+        reboot: cli.reboot,
+        trace: matches!(cli.trace, Switch::On),
+        fw_cfg_dma: matches!(cli.fw_cfg_dma, Switch::On),
+        fw_cfg: cli.fw_cfg,
+    }
+}
+
+fn default_bios() -> PathBuf {
+    std::env::current_exe()
+        .map(|program| program.with_file_name(DEFAULT_BIOS))
+        .unwrap_or_else(|_| DEFAULT_BIOS.into())
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(arguments: &[&str]) -> Result<Config, clap::Error> {
+        let all = std::iter::once("microvm").chain(arguments.iter().copied());
+        Cli::try_parse_from(all).map(into_config)
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_defaults_are_a_small_machine_that_ends_with_its_guest() {
+        let config = parse(&[]).unwrap();
+        assert_eq!((config.memory, config.cpus), (128 << 20, 1));
+        assert_eq!(config.serial, SerialTarget::Stdio);
+        assert!(config.trace && config.fw_cfg_dma && !config.reboot);
+        assert_eq!(config.bios.file_name().unwrap(), DEFAULT_BIOS);
+    }
+
+    #[test]
+    fn all_options_arrive() {
+        let config = parse(&[
+            "--kernel",
+            "k",
+            "--initrd",
+            "i",
+            "--append",
+            "-x console=ttyS0",
+            "--memory",
+            "5G",
+            "--cpus",
+            "255",
+            "--bios",
+            "b",
+            "--serial",
+            "file:s",
+            "--reboot",
+            "--trace",
+            "off",
+            "--fw-cfg-dma",
+            "off",
+            "--fw-cfg",
+            "opt/a,string=1",
+            "--fw-cfg",
+            "opt/b,file=f",
+        ])
+        .unwrap();
+        assert_eq!(config.kernel.unwrap(), PathBuf::from("k"));
+        assert_eq!(config.initrd.unwrap(), PathBuf::from("i"));
+        assert_eq!(config.append, "-x console=ttyS0");
+        assert_eq!((config.memory, config.cpus), (5 << 30, 255));
+        assert_eq!(config.bios, PathBuf::from("b"));
+        assert_eq!(config.serial, SerialTarget::File("s".into()));
+        assert!(config.reboot && !config.trace && !config.fw_cfg_dma);
+        assert_eq!(config.fw_cfg.len(), 2);
+    }
+
+    #[test]
+    fn of_reboot_and_no_reboot_the_last_one_counts() {
+        assert!(parse(&["--no-reboot", "--reboot"]).unwrap().reboot);
+        assert!(!parse(&["--reboot", "--no-reboot"]).unwrap().reboot);
+    }
+
+    #[test]
+    fn nonsense_is_bad_usage() {
+        for arguments in [
+            &["--memory", "lots"][..],
+            &["--cpus", "two"],
+            &["--serial", "x"],
+            &["--trace", "maybe"],
+            &["extra"],
+        ] {
+            assert_eq!(
+                parse(arguments).unwrap_err().exit_code(),
+                2,
+                "{arguments:?}"
+            );
+        }
+    }
+}

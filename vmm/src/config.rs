@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the user wants, as plain data, and the checks that need nothing but that data.
+//!
+//! In: strings and paths from [`crate::cli`] or from a library user. Out: a [`Config`] that
+//! [`Config::validate`] has approved. Never: opens a file.
+
+use abi::layout::{PAGE_SIZE, RAM_ABOVE_4G_START};
+use std::path::PathBuf;
+
+/// Most processors: one 8-bit APIC ID each, of which 255 is the broadcast.
+pub const MAX_CPUS: u32 = 255;
+
+/// Least RAM: 1 MiB that the firmware and its hand-off live in, and 1 MiB for something to boot.
+pub const MIN_MEMORY: u64 = 2 << 20;
+
+/// Most RAM: what a processor with 46 physical address bits can reach above 4 GiB.
+pub const MAX_MEMORY: u64 = (1 << 46) - RAM_ABOVE_4G_START;
+
+/// A machine to build and run.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Kernel image: bzImage or PVH ELF.
+    pub kernel: Option<PathBuf>,
+    /// Initial RAM disk.
+    pub initrd: Option<PathBuf>,
+    /// Kernel command line.
+    pub append: String,
+    /// RAM in bytes.
+    pub memory: u64,
+    /// Processors.
+    pub cpus: u32,
+    /// Firmware image.
+    pub bios: PathBuf,
+    /// Where COM1 leads.
+    pub serial: SerialTarget,
+    /// Whether a guest reset restarts the machine instead of ending the run.
+    pub reboot: bool,
+    /// Whether the firmware is asked to mark its trace points.
+    pub trace: bool,
+    /// Whether `fw_cfg` offers DMA.
+    pub fw_cfg_dma: bool,
+    /// Further `fw_cfg` files.
+    pub fw_cfg: Vec<UserFile>,
+}
+
+/// The far end of COM1.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum SerialTarget {
+    /// Standard input and output.
+    Stdio,
+    /// Output to a file, which is created or emptied; no input.
+    File(PathBuf),
+    /// Nowhere.
+    None,
+}
+
+/// A `fw_cfg` file from the command line.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct UserFile {
+    /// Its name in the directory.
+    pub name: String,
+    /// Its bytes.
+    pub source: UserSource,
+}
+
+/// Where the bytes of a [`UserFile`] come from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum UserSource {
+    /// The option itself.
+    String(String),
+    /// A host file.
+    File(PathBuf),
+}
+
+/// What is wrong with an option.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Not a size.
+    #[error(
+        "--memory {0}: expected a whole number of MiB, or one with the suffix K, M, G or T, \
+         such as 512M"
+    )]
+    MemorySyntax(String),
+    /// A size no machine has.
+    #[error(
+        "--memory {found}: expected a multiple of 4 KiB from {MIN_MEMORY} to {MAX_MEMORY} bytes, found {found} bytes"
+    )]
+    MemorySize {
+        /// Bytes asked for.
+        found: u64,
+    },
+    /// A processor count no machine has.
+    #[error("--cpus {0}: expected 1 to {MAX_CPUS} processors")]
+    Cpus(String),
+    /// Not a serial target.
+    #[error("--serial {0}: expected stdio, none or file:PATH")]
+    Serial(String),
+    /// Not a description of a file.
+    #[error("--fw-cfg {0}: expected name=NAME,string=TEXT or name=NAME,file=PATH")]
+    FwCfg(String),
+    /// The initrd is the kernel's; without a kernel it means nothing.
+    #[error("--initrd: expected a --kernel to go with it, found none")]
+    InitrdAlone,
+    /// The command line is the kernel's; without a kernel it means nothing.
+    #[error("--append: expected a --kernel to go with it, found none")]
+    AppendAlone,
+}
+
+impl Config {
+    /// Refuses what no machine can be built from.
+    pub fn validate(&self) -> Result<(), Error> {
+        if !(MIN_MEMORY..=MAX_MEMORY).contains(&self.memory)
+            || !self.memory.is_multiple_of(PAGE_SIZE)
+        {
+            return Err(Error::MemorySize { found: self.memory });
+        }
+        if !(1..=MAX_CPUS).contains(&self.cpus) {
+            return Err(Error::Cpus(self.cpus.to_string()));
+        }
+        if self.kernel.is_none() && self.initrd.is_some() {
+            return Err(Error::InitrdAlone);
+        }
+        if self.kernel.is_none() && !self.append.is_empty() {
+            return Err(Error::AppendAlone);
+        }
+        Ok(())
+    }
+}
+
+/// Reads a memory size: bytes, from `512M`, `1G` or, as QEMU does, `512` for MiB.
+pub fn parse_memory(text: &str) -> Result<u64, Error> {
+    let refuse = || Error::MemorySyntax(text.into());
+    let (digits, shift) = match text.as_bytes().last() {
+        Some(b'k' | b'K') => (&text[..text.len() - 1], 10),
+        Some(b'm' | b'M') => (&text[..text.len() - 1], 20),
+        Some(b'g' | b'G') => (&text[..text.len() - 1], 30),
+        Some(b't' | b'T') => (&text[..text.len() - 1], 40),
+        _ => (text, 20),
+    };
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(refuse());
+    }
+    let number: u64 = digits.parse().map_err(|_| refuse())?;
+    number.checked_mul(1 << shift).ok_or_else(refuse)
+}
+
+/// Reads a processor count.
+pub fn parse_cpus(text: &str) -> Result<u32, Error> {
+    text.parse().map_err(|_| Error::Cpus(text.into()))
+}
+
+/// Reads `stdio`, `none` or `file:PATH`.
+pub fn parse_serial(text: &str) -> Result<SerialTarget, Error> {
+    match text.split_once(':') {
+        Some(("file", path)) if !path.is_empty() => Ok(SerialTarget::File(path.into())),
+        None if text == "stdio" => Ok(SerialTarget::Stdio),
+        None if text == "none" => Ok(SerialTarget::None),
+        _ => Err(Error::Serial(text.into())),
+    }
+}
+
+/// Reads `[name=]NAME,string=TEXT` or `[name=]NAME,file=PATH`; the text or path is everything
+/// up to the end, commas included.
+pub fn parse_user_file(text: &str) -> Result<UserFile, Error> {
+    let refuse = || Error::FwCfg(text.into());
+    let (name, source) = text.split_once(',').ok_or_else(refuse)?;
+    let name = name.strip_prefix("name=").unwrap_or(name);
+    let source = match source.split_once('=') {
+        Some(("string", value)) => UserSource::String(value.into()),
+        Some(("file", path)) if !path.is_empty() => UserSource::File(path.into()),
+        _ => return Err(refuse()),
+    };
+    Ok(UserFile {
+        name: name.into(),
+        source,
+    })
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn memory_is_read_as_qemu_reads_it() {
+        assert_eq!(parse_memory("512").unwrap(), 512 << 20);
+        assert_eq!(parse_memory("512M").unwrap(), 512 << 20);
+        assert_eq!(parse_memory("5g").unwrap(), 5 << 30);
+        assert_eq!(parse_memory("2048K").unwrap(), 2 << 20);
+        assert_eq!(parse_memory("1T").unwrap(), 1 << 40);
+    }
+
+    #[test]
+    fn what_is_no_size_is_refused() {
+        for text in [
+            "",
+            "M",
+            "-1",
+            "+5",
+            "1.5G",
+            "0x10",
+            "12Q",
+            "99999999999999999999",
+            "17592186044416T",
+            "5 M",
+            "é",
+        ] {
+            assert!(
+                matches!(parse_memory(text), Err(Error::MemorySyntax(_))),
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_user_file_keeps_commas_and_equal_signs_of_its_text() {
+        let file = parse_user_file("name=opt/a,string=x=1,y=2").unwrap();
+        assert_eq!(file.name, "opt/a");
+        assert_eq!(file.source, UserSource::String("x=1,y=2".into()));
+        let file = parse_user_file("opt/b,file=/some/where").unwrap();
+        assert_eq!(file.source, UserSource::File("/some/where".into()));
+        for text in ["", "opt/a", "opt/a,", "opt/a,file=", "opt/a,text=x"] {
+            assert!(parse_user_file(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn serial_targets() {
+        assert_eq!(parse_serial("stdio").unwrap(), SerialTarget::Stdio);
+        assert_eq!(parse_serial("none").unwrap(), SerialTarget::None);
+        assert_eq!(
+            parse_serial("file:a:b").unwrap(),
+            SerialTarget::File("a:b".into())
+        );
+        for text in ["", "file:", "file", "pty", "stdio:x"] {
+            assert!(parse_serial(text).is_err(), "{text:?}");
+        }
+    }
+}

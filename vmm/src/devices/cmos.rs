@@ -1,0 +1,424 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! MC146818 real-time clock and the memory behind it.
+//!
+//! Spec: Motorola MC146818A data sheet; memory-size bytes as QEMU `x86_rtc_set_cmos...` fills
+//! them on `microvm`. UTC. Alarms and periodic interrupts are not offered: nothing that boots
+//! needs them, but a Linux without an RTC polls these ports for a second.
+
+use crate::memory::Layout;
+use abi::layout::{HIGH_RAM_START, LOW_RAM_END};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Index register; bit 7 masks NMI on real hardware and is ignored.
+pub const INDEX_PORT: u16 = 0x70;
+/// Data register.
+pub const DATA_PORT: u16 = 0x71;
+
+const SECONDS: u8 = 0;
+const MINUTES: u8 = 2;
+const HOURS: u8 = 4;
+const DAY_OF_WEEK: u8 = 6;
+const DAY: u8 = 7;
+const MONTH: u8 = 8;
+const YEAR: u8 = 9;
+const STATUS_A: u8 = 0x0a;
+const STATUS_B: u8 = 0x0b;
+const STATUS_C: u8 = 0x0c;
+const STATUS_D: u8 = 0x0d;
+const CENTURY: u8 = 0x32;
+
+/// Status A at power-on: 32.768 kHz time base, 1024 Hz periodic rate.
+const A_POWER_ON: u8 = 0x26;
+/// Status A: an update is about to happen; the time may not be read now.
+const A_UPDATE_IN_PROGRESS: u8 = 1 << 7;
+/// Status B: updates stop while the time is set.
+const B_SET: u8 = 1 << 7;
+/// Status B: binary instead of BCD.
+const B_BINARY: u8 = 1 << 2;
+/// Status B: 24 hours instead of 12.
+const B_24_HOURS: u8 = 1 << 1;
+/// Status D: the battery has held.
+const D_VALID: u8 = 1 << 7;
+/// Hours in 12-hour mode: afternoon.
+const PM: u8 = 1 << 7;
+
+/// How long before an update the update-in-progress bit appears (data sheet: 244 us).
+const UPDATE_WARNING: Duration = Duration::from_micros(244);
+
+/// The time since 1970-01-01 UTC.
+pub type Clock = fn() -> Duration;
+
+/// The host's clock.
+#[must_use]
+pub fn host_clock() -> Duration {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+}
+
+/// The device.
+#[derive(Debug)]
+pub struct Cmos {
+    index: u8,
+    bytes: [u8; 128],
+    clock: Clock,
+    /// Guest time less host time, in seconds.
+    offset: i64,
+    /// The time while the guest sets it.
+    held: Option<i64>,
+}
+
+impl Cmos {
+    /// A clock that runs with `clock`, and the sizes of `layout`.
+    #[must_use]
+    pub fn new(layout: &Layout, clock: Clock) -> Self {
+        let mut bytes = [0; 128];
+        bytes[usize::from(STATUS_A)] = A_POWER_ON;
+        bytes[usize::from(STATUS_B)] = B_24_HOURS;
+        let mut put = |index: usize, value: u64, width: usize| {
+            let value = value.min((1 << (8 * width)) - 1).to_le_bytes();
+            bytes[index..index + width].copy_from_slice(&value[..width]);
+        };
+        let extended = layout.below_4g().saturating_sub(HIGH_RAM_START) >> 10;
+        put(0x15, LOW_RAM_END >> 10, 2);
+        put(0x17, extended, 2);
+        put(0x30, extended, 2);
+        put(0x34, layout.below_4g().saturating_sub(16 << 20) >> 16, 2);
+        put(0x5b, layout.above_4g() >> 16, 3);
+        Self {
+            index: 0,
+            bytes,
+            clock,
+            offset: 0,
+            held: None,
+        }
+    }
+
+    /// What a machine reset does: the index returns to 0, interrupts are off; time goes on.
+    pub fn reset(&mut self) {
+        self.index = 0;
+        self.held = None;
+        self.bytes[usize::from(STATUS_B)] &= B_BINARY | B_24_HOURS;
+    }
+
+    /// An 8-bit read. The index register cannot be read.
+    pub fn read(&mut self, port: u16) -> u8 {
+        if port != DATA_PORT {
+            return 0xff;
+        }
+        match self.index {
+            SECONDS | MINUTES | HOURS | DAY_OF_WEEK..=YEAR | CENTURY => {
+                let time = Civil::from_seconds(self.seconds());
+                self.encode(&time, self.index)
+            }
+            STATUS_A => self.bytes[usize::from(STATUS_A)] | self.update_in_progress(),
+            STATUS_C => 0,
+            STATUS_D => D_VALID,
+            other => self.bytes[usize::from(other)],
+        }
+    }
+
+    /// An 8-bit write.
+    pub fn write(&mut self, port: u16, value: u8) {
+        if port == INDEX_PORT {
+            self.index = value & 0x7f;
+            return;
+        }
+        match self.index {
+            SECONDS | MINUTES | HOURS | DAY_OF_WEEK..=YEAR | CENTURY => self.set_time(value),
+            STATUS_A => self.bytes[usize::from(STATUS_A)] = value & !A_UPDATE_IN_PROGRESS,
+            STATUS_B => {
+                self.bytes[usize::from(STATUS_B)] = value;
+                if value & B_SET != 0 {
+                    self.held = Some(self.seconds());
+                } else if let Some(time) = self.held.take() {
+                    self.offset = time - self.host_seconds();
+                }
+            }
+            STATUS_C | STATUS_D => {}
+            other => self.bytes[usize::from(other)] = value,
+        }
+    }
+
+    fn host_seconds(&self) -> i64 {
+        i64::try_from((self.clock)().as_secs()).unwrap_or(i64::MAX / 2)
+    }
+
+    fn seconds(&self) -> i64 {
+        self.held
+            .unwrap_or_else(|| self.host_seconds().saturating_add(self.offset))
+    }
+
+    fn update_in_progress(&self) -> u8 {
+        let into_second = Duration::from_nanos((self.clock)().subsec_nanos().into());
+        let soon = into_second + UPDATE_WARNING >= Duration::from_secs(1);
+        if soon && self.held.is_none() {
+            A_UPDATE_IN_PROGRESS
+        } else {
+            0
+        }
+    }
+
+    /// The register `index` of `time`, in the format that status B asks for.
+    fn encode(&self, time: &Civil, index: u8) -> u8 {
+        let b = self.bytes[usize::from(STATUS_B)];
+        let number = |value: u8| {
+            if b & B_BINARY == 0 {
+                to_bcd(value)
+            } else {
+                value
+            }
+        };
+        match index {
+            SECONDS => number(time.second),
+            MINUTES => number(time.minute),
+            HOURS if b & B_24_HOURS == 0 => {
+                let half = if time.hour >= 12 { PM } else { 0 };
+                number(if time.hour % 12 == 0 {
+                    12
+                } else {
+                    time.hour % 12
+                }) | half
+            }
+            HOURS => number(time.hour),
+            DAY_OF_WEEK => number(time.week_day),
+            DAY => number(time.day),
+            MONTH => number(time.month),
+            YEAR => number((time.year % 100) as u8),
+            _ => number((time.year / 100) as u8),
+        }
+    }
+
+    fn set_time(&mut self, value: u8) {
+        let b = self.bytes[usize::from(STATUS_B)];
+        let number = |value: u8| {
+            if b & B_BINARY == 0 {
+                from_bcd(value)
+            } else {
+                value
+            }
+        };
+        let mut time = Civil::from_seconds(self.seconds());
+        match self.index {
+            SECONDS => time.second = number(value) % 60,
+            MINUTES => time.minute = number(value) % 60,
+            HOURS if b & B_24_HOURS == 0 => {
+                let half = if value & PM == 0 { 0 } else { 12 };
+                time.hour = number(value & !PM) % 12 + half;
+            }
+            HOURS => time.hour = number(value) % 24,
+            // It follows from the date.
+            DAY_OF_WEEK => {}
+            DAY => time.day = number(value).clamp(1, 31),
+            MONTH => time.month = number(value).clamp(1, 12),
+            YEAR => time.year = time.year / 100 * 100 + u16::from(number(value) % 100),
+            _ => time.year = u16::from(number(value) % 100) * 100 + time.year % 100,
+        }
+        let seconds = time.to_seconds();
+        if self.held.is_some() {
+            self.held = Some(seconds);
+        } else {
+            self.offset = seconds - self.host_seconds();
+        }
+    }
+}
+
+/// A date and time of the Gregorian calendar.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Civil {
+    year: u16,
+    month: u8,
+    day: u8,
+    hour: u8,
+    minute: u8,
+    second: u8,
+    /// 1 is Sunday.
+    week_day: u8,
+}
+
+/// Days in the 400 years after which the calendar repeats.
+const DAYS_PER_ERA: i64 = 146_097;
+/// Days from 0000-03-01 to 1970-01-01.
+const EPOCH_DAYS: i64 = 719_468;
+
+impl Civil {
+    /// Counts years from March, so that the leap day is a year's last.
+    fn from_seconds(seconds: i64) -> Self {
+        let days = seconds.div_euclid(86_400);
+        let of_day = seconds.rem_euclid(86_400);
+        let shifted = days + EPOCH_DAYS;
+        let era = shifted.div_euclid(DAYS_PER_ERA);
+        let of_era = shifted.rem_euclid(DAYS_PER_ERA);
+        let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+        let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let march_month = (5 * of_year + 2) / 153;
+        let month = if march_month < 10 {
+            march_month + 3
+        } else {
+            march_month - 9
+        };
+        let year = era * 400 + year_of_era + i64::from(month <= 2);
+        let small = |value: i64| u8::try_from(value).unwrap_or(0);
+        Self {
+            year: u16::try_from(year.clamp(0, 9999)).unwrap_or(0),
+            month: small(month),
+            day: small(of_year - (153 * march_month + 2) / 5 + 1),
+            hour: small(of_day / 3600),
+            minute: small(of_day / 60 % 60),
+            second: small(of_day % 60),
+            // 1970-01-01 was a Thursday.
+            week_day: small((days + 4).rem_euclid(7) + 1),
+        }
+    }
+
+    fn to_seconds(self) -> i64 {
+        let month = i64::from(self.month);
+        let year = i64::from(self.year) - i64::from(month <= 2);
+        let era = year.div_euclid(400);
+        let year_of_era = year.rem_euclid(400);
+        let march_month = (month + 9) % 12;
+        let of_year = (153 * march_month + 2) / 5 + i64::from(self.day) - 1;
+        let of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + of_year;
+        let days = era * DAYS_PER_ERA + of_era - EPOCH_DAYS;
+        let of_day =
+            i64::from(self.hour) * 3600 + i64::from(self.minute) * 60 + i64::from(self.second);
+        days * 86_400 + of_day
+    }
+}
+
+fn to_bcd(value: u8) -> u8 {
+    ((value / 10 % 10) << 4) | (value % 10)
+}
+
+fn from_bcd(value: u8) -> u8 {
+    (value >> 4) * 10 + (value & 0xf)
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    /// 2026-11-20 19:48:11 UTC, a Friday.
+    fn friday() -> Duration {
+        Duration::from_secs(1_795_204_091)
+    }
+
+    fn late_in_the_second() -> Duration {
+        friday() + Duration::from_micros(999_800)
+    }
+
+    fn device(clock: Clock) -> Cmos {
+        Cmos::new(&Layout::new(256 << 20, 0x1_0000), clock)
+    }
+
+    fn get(cmos: &mut Cmos, index: u8) -> u8 {
+        cmos.write(INDEX_PORT, index);
+        cmos.read(DATA_PORT)
+    }
+
+    fn set(cmos: &mut Cmos, index: u8, value: u8) {
+        cmos.write(INDEX_PORT, index);
+        cmos.write(DATA_PORT, value);
+    }
+
+    #[test]
+    fn the_time_is_bcd_in_24_hours() {
+        let mut cmos = device(friday);
+        let time: Vec<_> = [0, 2, 4, 6, 7, 8, 9, 0x32]
+            .map(|index| get(&mut cmos, index))
+            .into_iter()
+            .collect();
+        assert_eq!(time, [0x11, 0x48, 0x19, 0x06, 0x20, 0x11, 0x26, 0x20]);
+        assert_eq!(get(&mut cmos, 0x0b), 0x02);
+    }
+
+    #[test]
+    fn the_nmi_bit_of_the_index_is_ignored() {
+        assert_eq!(get(&mut device(friday), 0x80 | 0x0d), 0x80);
+    }
+
+    #[test]
+    fn update_in_progress_shows_only_just_before_the_second() {
+        assert_eq!(get(&mut device(friday), 0x0a), 0x26);
+        assert_eq!(get(&mut device(late_in_the_second), 0x0a), 0xa6);
+    }
+
+    #[test]
+    fn status_c_and_d_say_no_interrupt_and_good_battery() {
+        let mut cmos = device(friday);
+        assert_eq!(get(&mut cmos, 0x0c), 0);
+        assert_eq!(get(&mut cmos, 0x0d), 0x80);
+        set(&mut cmos, 0x0d, 0);
+        assert_eq!(get(&mut cmos, 0x0d), 0x80);
+    }
+
+    #[test]
+    fn binary_and_12_hours_are_offered() {
+        let mut cmos = device(friday);
+        set(&mut cmos, 0x0b, 0x04);
+        assert_eq!(get(&mut cmos, 4), 7 | 0x80);
+        assert_eq!(get(&mut cmos, 2), 48);
+    }
+
+    #[test]
+    fn a_time_set_by_the_guest_goes_on_from_there() {
+        let mut cmos = device(friday);
+        set(&mut cmos, 0x0b, 0x82);
+        for (index, value) in [
+            (0x32, 0x19),
+            (9, 0x99),
+            (8, 0x12),
+            (7, 0x31),
+            (4, 0x23),
+            (2, 0x59),
+            (0, 0x58),
+        ] {
+            set(&mut cmos, index, value);
+        }
+        assert_eq!(get(&mut cmos, 9), 0x99);
+        set(&mut cmos, 0x0b, 0x02);
+        cmos.clock = || friday() + Duration::from_secs(3);
+        let time: Vec<_> = [0, 2, 4, 7, 8, 9, 0x32]
+            .map(|index| get(&mut cmos, index))
+            .into_iter()
+            .collect();
+        assert_eq!(time, [0x01, 0x00, 0x00, 0x01, 0x01, 0x00, 0x20]);
+    }
+
+    #[test]
+    fn memory_sizes_are_where_firmware_looks() {
+        let mut cmos = Cmos::new(&Layout::new(5 << 30, 0x1_0000), friday);
+        let mut word =
+            |index| u16::from(get(&mut cmos, index)) | u16::from(get(&mut cmos, index + 1)) << 8;
+        assert_eq!(word(0x15), 640);
+        assert_eq!(word(0x17), 65535);
+        assert_eq!(word(0x30), 65535);
+        assert_eq!(word(0x34), ((3u64 << 30) - (16 << 20) >> 16) as u16);
+        assert_eq!(word(0x5b), 0x8000);
+        assert_eq!(get(&mut cmos, 0x5d), 0);
+    }
+
+    #[test]
+    fn a_reset_keeps_time_and_memory() {
+        let mut cmos = device(friday);
+        set(&mut cmos, 0x40, 0x5a);
+        set(&mut cmos, 0x0b, 0x72);
+        cmos.reset();
+        assert_eq!(get(&mut cmos, 0x40), 0x5a);
+        assert_eq!(get(&mut cmos, 0x0b), 0x02);
+    }
+
+    #[test]
+    fn dates_survive_the_way_there_and_back() {
+        // Every day from 1600 to 2400, at odd times of day.
+        for day in -135_140..157_054i64 {
+            let seconds = day * 86_400 + day.rem_euclid(86_400);
+            assert_eq!(Civil::from_seconds(seconds).to_seconds(), seconds);
+        }
+        let leap = Civil::from_seconds(951_782_400);
+        assert_eq!(
+            (leap.year, leap.month, leap.day, leap.week_day),
+            (2000, 2, 29, 3)
+        );
+    }
+}

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The devices of the machine, each a state machine behind its registers.
+//!
+//! In: register accesses, and what a constructor was given. Out: register values.
+//! Never: knows KVM, threads of the run, or how the guest boots.
+//!
+//! | ports | device |
+//! |-------|--------|
+//! | 0x060, 0x064, 0xcf9 | [`reset`] |
+//! | 0x070, 0x071 | [`cmos`] |
+//! | 0x0f4, 0x0f5, 0x51c | [`debug`] |
+//! | 0x3f8–0x3ff | [`serial`] |
+//! | 0x510–0x51b | [`fw_cfg`] |
+//!
+//! 8259, 8254, port 0x61 and both APICs are KVM's. Every other port reads as ones.
+
+pub mod bus;
+pub mod cmos;
+pub mod debug;
+pub mod fw_cfg;
+pub mod reset;
+pub mod serial;

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! COM1: a 16550A whose output goes to a host file and whose input never gets lost.
+//!
+//! Spec: National PC16550D data sheet; the registers are `vm-superio`'s. Input waits here while
+//! the receive FIFO is full and moves on when the guest has drained it.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use vm_superio::Trigger;
+use vm_superio::serial::{NoEvents, Serial};
+use vmm_sys_util::eventfd::EventFd;
+
+/// First port.
+pub const COM1_PORT: u16 = 0x3f8;
+/// Number of consecutive ports.
+pub const COM1_PORTS: u16 = 8;
+/// Its interrupt.
+pub const COM1_IRQ: u32 = 4;
+
+/// Input bytes that may wait for the guest before [`Com1::feed`] blocks.
+const BACKLOG: usize = 64 << 10;
+
+/// An interrupt line: an edge for every event.
+#[derive(Debug)]
+pub struct Line(EventFd);
+
+impl Trigger for Line {
+    type E = io::Error;
+
+    fn trigger(&self) -> io::Result<()> {
+        self.0.write(1)
+    }
+}
+
+type Output = Box<dyn Write + Send>;
+type Uart = Serial<Line, NoEvents, Output>;
+
+struct State {
+    uart: Uart,
+    /// Input the FIFO had no room for, in order.
+    waiting: VecDeque<u8>,
+    empty_capacity: usize,
+}
+
+/// The port, shared by processors and the reader of the host's input.
+pub struct Com1 {
+    state: Mutex<State>,
+    room: Condvar,
+}
+
+impl std::fmt::Debug for Com1 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Com1").finish_non_exhaustive()
+    }
+}
+
+impl Com1 {
+    /// A port that interrupts through `line` and prints to `output`.
+    #[must_use]
+    pub fn new(line: EventFd, output: Output) -> Self {
+        let uart = Serial::new(Line(line), output);
+        let empty_capacity = uart.fifo_capacity();
+        Self {
+            state: Mutex::new(State {
+                uart,
+                waiting: VecDeque::new(),
+                empty_capacity,
+            }),
+            room: Condvar::new(),
+        }
+    }
+
+    /// An 8-bit read of register `offset`.
+    pub fn read(&self, offset: u8) -> io::Result<u8> {
+        let mut state = self.lock();
+        let value = state.uart.read(offset);
+        self.refill(&mut state)?;
+        Ok(value)
+    }
+
+    /// An 8-bit write of register `offset`. Fails if the host does not take the output, or the
+    /// interrupt.
+    pub fn write(&self, offset: u8, value: u8) -> io::Result<()> {
+        let mut state = self.lock();
+        state.uart.write(offset, value).map_err(into_io)?;
+        self.refill(&mut state)
+    }
+
+    /// Gives the guest input. Blocks while too much of it waits already.
+    pub fn feed(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut state = self.lock();
+        while state.waiting.len() >= BACKLOG {
+            state = self
+                .room
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        state.waiting.extend(bytes);
+        self.refill(&mut state)
+    }
+
+    /// The power-on state. Waiting input and the output stay.
+    pub fn reset(&self) -> io::Result<()> {
+        let mut state = self.lock();
+        let line = state.uart.interrupt_evt().0.try_clone()?;
+        let output = std::mem::replace(state.uart.writer_mut(), Box::new(io::sink()));
+        state.uart = Serial::new(Line(line), output);
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere ends the machine; until then the registers are still registers.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Moves waiting input into an empty FIFO, so one interrupt announces as much as possible.
+    fn refill(&self, state: &mut State) -> io::Result<()> {
+        if state.waiting.is_empty() || state.uart.fifo_capacity() < state.empty_capacity {
+            return Ok(());
+        }
+        let count = state.waiting.len().min(state.empty_capacity);
+        let batch: Vec<u8> = state.waiting.iter().take(count).copied().collect();
+        // In loop-back mode the port takes none.
+        let taken = state.uart.enqueue_raw_bytes(&batch).map_err(into_io)?;
+        state.waiting.drain(..taken);
+        if taken > 0 {
+            self.room.notify_one();
+        }
+        Ok(())
+    }
+}
+
+fn into_io(error: vm_superio::serial::Error<io::Error>) -> io::Error {
+    use vm_superio::serial::Error;
+    match error {
+        Error::Trigger(error) | Error::IOError(error) => error,
+        Error::FullFifo => io::Error::other("receive FIFO full"),
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use std::sync::Arc;
+
+    const DATA: u8 = 0;
+    const INTERRUPT_ENABLE: u8 = 1;
+    const LINE_CONTROL: u8 = 3;
+    const MODEM_CONTROL: u8 = 4;
+    const LINE_STATUS: u8 = 5;
+    const SCRATCH: u8 = 7;
+
+    #[derive(Clone, Default)]
+    struct Screen(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Screen {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn port() -> (Com1, Screen, EventFd) {
+        let line = EventFd::new(libc::EFD_NONBLOCK).unwrap();
+        let screen = Screen::default();
+        (
+            Com1::new(line.try_clone().unwrap(), Box::new(screen.clone())),
+            screen,
+            line,
+        )
+    }
+
+    fn drain(port: &Com1) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while port.read(LINE_STATUS).unwrap() & 1 != 0 {
+            bytes.push(port.read(DATA).unwrap());
+        }
+        bytes
+    }
+
+    #[test]
+    fn output_arrives_and_a_reset_does_not_lose_it() {
+        let (port, screen, _) = port();
+        port.write(DATA, b'a').unwrap();
+        port.write(SCRATCH, 0x55).unwrap();
+        port.reset().unwrap();
+        assert_eq!(port.read(SCRATCH).unwrap(), 0);
+        port.write(DATA, b'b').unwrap();
+        assert_eq!(*screen.0.lock().unwrap(), b"ab");
+    }
+
+    #[test]
+    fn more_input_than_the_fifo_holds_arrives_in_order() {
+        let (port, _, _) = port();
+        let sent: Vec<u8> = (0..1000u32).map(|i| i.to_le_bytes()[0]).collect();
+        port.feed(&sent[..700]).unwrap();
+        port.feed(&sent[700..]).unwrap();
+        assert_eq!(drain(&port), sent);
+    }
+
+    #[test]
+    fn every_batch_of_input_interrupts() {
+        let (port, _, line) = port();
+        port.write(INTERRUPT_ENABLE, 1).unwrap();
+        port.feed(&[b'x'; 65]).unwrap();
+        assert!(line.read().unwrap() >= 1);
+        for _ in 0..64 {
+            port.read(DATA).unwrap();
+        }
+        assert!(line.read().unwrap() >= 1);
+        assert_eq!(drain(&port), b"x");
+    }
+
+    #[test]
+    fn input_during_loop_back_waits_until_it_ends() {
+        let (port, screen, _) = port();
+        port.write(MODEM_CONTROL, 0x10).unwrap();
+        port.feed(b"later").unwrap();
+        port.write(DATA, b'L').unwrap();
+        assert_eq!(port.read(DATA).unwrap(), b'L');
+        port.write(MODEM_CONTROL, 0).unwrap();
+        assert_eq!(drain(&port), b"later");
+        assert!(screen.0.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_full_backlog_blocks_until_the_guest_reads() {
+        let (port, _, _) = port();
+        let port = Arc::new(port);
+        let sent = vec![7; BACKLOG + 100];
+        port.feed(&sent).unwrap();
+        let feeder = std::thread::spawn({
+            let port = Arc::clone(&port);
+            move || port.feed(b"end")
+        });
+        let mut received = Vec::new();
+        while !received.ends_with(b"end") {
+            received.extend(drain(&port));
+        }
+        feeder.join().unwrap().unwrap();
+        assert_eq!(received.len(), sent.len() + 3);
+    }
+
+    #[test]
+    fn the_divisor_hides_behind_its_latch() {
+        let (port, screen, _) = port();
+        port.write(LINE_CONTROL, 0x80).unwrap();
+        port.write(DATA, 1).unwrap();
+        assert_eq!(port.read(DATA).unwrap(), 1);
+        assert!(screen.0.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_output_that_fails_is_reported() {
+        struct Broken;
+        impl Write for Broken {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let port = Com1::new(EventFd::new(0).unwrap(), Box::new(Broken));
+        assert_eq!(
+            port.write(DATA, b'x').unwrap_err().kind(),
+            io::ErrorKind::BrokenPipe
+        );
+    }
+}

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! One virtual processor: run it until it needs us.
+//!
+//! Spec: Linux `Documentation/virt/kvm/api.rst`, sections `KVM_RUN` and "The kvm_run structure".
+
+use super::Error;
+use crate::memory::Memory;
+use kvm_bindings::KVM_INTERNAL_ERROR_EMULATION;
+use kvm_ioctls::{VcpuExit, VcpuFd};
+
+/// A processor. It belongs to one thread.
+#[derive(Debug)]
+pub struct Vcpu {
+    fd: VcpuFd,
+}
+
+/// One or more accesses of the same kind to the same place.
+#[derive(Debug)]
+pub enum Access<'a> {
+    /// The guest reads; the answer goes here.
+    Read(&'a mut [u8]),
+    /// The guest writes this.
+    Write(&'a [u8]),
+}
+
+/// Why the guest stopped running.
+#[derive(Debug)]
+pub enum Exit<'a> {
+    /// It accessed a port that KVM does not serve.
+    Port {
+        /// The port.
+        port: u16,
+        /// Bytes per access; string instructions make several accesses at once.
+        width: usize,
+        /// All accesses, one after the other.
+        access: Access<'a>,
+    },
+    /// It accessed an address without memory.
+    Mmio(Access<'a>),
+    /// It shut down: a triple fault, or what amounts to one.
+    Shutdown,
+    /// A signal came, or KVM asks to be called again.
+    Interrupted,
+    /// KVM gave up. The words say what it said.
+    Broken(String),
+}
+
+impl Vcpu {
+    pub(super) fn new(fd: VcpuFd) -> Self {
+        Self { fd }
+    }
+
+    /// Runs the guest until it needs something.
+    pub fn run(&mut self) -> Result<Exit<'_>, Error> {
+        let (port, writing, start, length) = match self.fd.run() {
+            Ok(VcpuExit::IoIn(port, data)) => (port, false, data.as_mut_ptr(), data.len()),
+            Ok(VcpuExit::IoOut(port, data)) => (port, true, data.as_ptr().cast_mut(), data.len()),
+            Ok(VcpuExit::MmioRead(_, data)) => {
+                let (start, length) = (data.as_mut_ptr(), data.len());
+                // SAFETY: `start..start + length` is the answer field of this processor's
+                // `kvm_run`, which stays mapped as long as `self`; the borrow that gave it has
+                // ended, and the new one lasts as long as the borrow of `self`, during which
+                // nothing else reaches `kvm_run`.
+                let data = unsafe { std::slice::from_raw_parts_mut(start, length) };
+                return Ok(Exit::Mmio(Access::Read(data)));
+            }
+            Ok(VcpuExit::MmioWrite(..)) => return Ok(Exit::Mmio(Access::Write(&[]))),
+            Ok(VcpuExit::Shutdown) => return Ok(Exit::Shutdown),
+            Ok(VcpuExit::InternalError) => return Ok(Exit::Broken(self.internal_error())),
+            Ok(VcpuExit::FailEntry(reason, cpu)) => {
+                return Ok(Exit::Broken(format!(
+                    "KVM_EXIT_FAIL_ENTRY, hardware reason {reason:#x} on host processor {cpu}"
+                )));
+            }
+            Ok(VcpuExit::Intr | VcpuExit::IrqWindowOpen) => return Ok(Exit::Interrupted),
+            Ok(other) => return Ok(Exit::Broken(format!("unexpected exit {other:?}"))),
+            Err(error) if [libc::EINTR, libc::EAGAIN].contains(&error.errno()) => {
+                return Ok(Exit::Interrupted);
+            }
+            Err(source) => return Err(Error::Run { source }),
+        };
+        // SAFETY: the exit reason was KVM_EXIT_IO, for which the kernel fills this member of the
+        // union; all its fields are integers, so any bytes are a value.
+        let io = unsafe { self.fd.get_kvm_run().__bindgen_anon_1.io };
+        let width = usize::from(io.size);
+        let access = if writing {
+            // SAFETY: `start..start + length` is the data area behind this processor's `kvm_run`,
+            // mapped as long as `self`; the borrow that gave it has ended, and this one lasts as
+            // long as the borrow of `self`, during which nothing else reaches that area.
+            Access::Write(unsafe { std::slice::from_raw_parts(start, length) })
+        } else {
+            // SAFETY: as above, and exclusive because `self` is borrowed mutably.
+            Access::Read(unsafe { std::slice::from_raw_parts_mut(start, length) })
+        };
+        Ok(Exit::Port {
+            port,
+            width,
+            access,
+        })
+    }
+
+    /// Where the guest is, for an error message: instruction pointer and the bytes there.
+    pub fn whereabouts(&self, memory: &Memory) -> String {
+        let (Ok(regs), Ok(sregs)) = (self.fd.get_regs(), self.fd.get_sregs()) else {
+            return "at an unknown place".into();
+        };
+        let linear = sregs.cs.base.wrapping_add(regs.rip);
+        let mut bytes = [0; 15];
+        let read = match self.fd.translate_gva(linear) {
+            Ok(page) if page.valid != 0 => memory.read(page.physical_address, &mut bytes).is_ok(),
+            _ => false,
+        };
+        let code = if read {
+            bytes.map(|byte| format!("{byte:02x}")).join(" ")
+        } else {
+            "not readable".into()
+        };
+        format!(
+            "at RIP {:#x} (linear {linear:#x}), instruction bytes {code}",
+            regs.rip
+        )
+    }
+
+    fn internal_error(&mut self) -> String {
+        // SAFETY: the exit reason was KVM_EXIT_INTERNAL_ERROR, for which the kernel fills this
+        // member of the union; all its fields are integers, so any bytes are a value.
+        let internal = unsafe { self.fd.get_kvm_run().__bindgen_anon_1.internal };
+        let meaning = match internal.suberror {
+            KVM_INTERNAL_ERROR_EMULATION => "it cannot emulate an instruction",
+            2 => "an interrupt could not be delivered",
+            3 => "the host delivered an unexpected event",
+            4 => "unexpected exit reason",
+            _ => "unknown",
+        };
+        format!(
+            "KVM_EXIT_INTERNAL_ERROR, suberror {} ({meaning})",
+            internal.suberror
+        )
+    }
+}

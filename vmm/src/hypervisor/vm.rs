@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! One virtual machine: memory slots, interrupt controllers, processors.
+//!
+//! Spec: Linux `Documentation/virt/kvm/api.rst`. A machine reset makes a new one: every register,
+//! controller and clock is then in the state its creation defines, and nothing can be forgotten.
+
+use super::vcpu::Vcpu;
+use super::{Error, cpuid, lacks};
+use crate::memory::Memory;
+use abi::layout::{KVM_IDENTITY_MAP_ADDR, KVM_TSS_ADDR};
+use kvm_bindings::{
+    CpuId, KVM_IRQ_ROUTING_IRQCHIP, KVM_IRQCHIP_IOAPIC, KVM_IRQCHIP_PIC_MASTER,
+    KVM_IRQCHIP_PIC_SLAVE, KVM_MAX_CPUID_ENTRIES, KVM_PIT_SPEAKER_DUMMY, KvmIrqRouting,
+    kvm_irq_routing_entry, kvm_pit_config, kvm_userspace_memory_region,
+};
+use kvm_ioctls::{Kvm, VmFd};
+use vmm_sys_util::eventfd::EventFd;
+
+/// Pins of KVM's I/O APIC.
+const IO_APIC_PINS: u32 = 24;
+/// Inputs of each 8259.
+const PIC_PINS: u32 = 8;
+/// Where the timer arrives at the I/O APIC, as `fw_cfg` item `IRQ0_OVERRIDE` promises.
+const TIMER_PIN: u32 = 2;
+
+/// A machine without processors.
+#[derive(Debug)]
+pub struct Vm {
+    fd: VmFd,
+    cpuid: CpuId,
+    cpus: u32,
+}
+
+impl Vm {
+    /// A machine with `memory`, KVM's interrupt controllers and timer, and `cpus` processors to
+    /// come.
+    pub fn new(kvm: &Kvm, memory: &Memory, cpus: u32) -> Result<Self, Error> {
+        let fd = kvm
+            .create_vm()
+            .map_err(lacks("KVM_CAP_USER_MEMORY", "KVM_CREATE_VM"))?;
+        let tss = usize::try_from(KVM_TSS_ADDR).unwrap_or(usize::MAX);
+        fd.set_tss_address(tss)
+            .map_err(lacks("KVM_CAP_SET_TSS_ADDR", "KVM_SET_TSS_ADDR"))?;
+        fd.set_identity_map_address(KVM_IDENTITY_MAP_ADDR)
+            .map_err(lacks(
+                "KVM_CAP_SET_IDENTITY_MAP_ADDR",
+                "KVM_SET_IDENTITY_MAP_ADDR",
+            ))?;
+        fd.create_irq_chip()
+            .map_err(lacks("KVM_CAP_IRQCHIP", "KVM_CREATE_IRQCHIP"))?;
+        let pit = kvm_pit_config {
+            flags: KVM_PIT_SPEAKER_DUMMY,
+            ..Default::default()
+        };
+        fd.create_pit2(pit)
+            .map_err(lacks("KVM_CAP_PIT2", "KVM_CREATE_PIT2"))?;
+        if let Ok(routing) = KvmIrqRouting::from_entries(&routes()) {
+            fd.set_gsi_routing(&routing)
+                .map_err(lacks("KVM_CAP_IRQ_ROUTING", "KVM_SET_GSI_ROUTING"))?;
+        }
+        for (slot, piece) in (0..).zip(memory.slots()) {
+            let region = kvm_userspace_memory_region {
+                slot,
+                flags: 0,
+                guest_phys_addr: piece.guest,
+                memory_size: piece.size,
+                userspace_addr: piece.host,
+            };
+            // SAFETY: `host..host + size` is a mapping of guest memory that stays for the rest
+            // of the process (`memory::mapping` never unmaps), so KVM never reaches unmapped or
+            // reused host memory through it; guest ranges do not overlap, because `Memory` is
+            // made of disjoint regions. Rust code touches that memory through `Memory` only,
+            // whose accesses are volatile.
+            unsafe { fd.set_user_memory_region(region) }
+                .map_err(lacks("KVM_CAP_USER_MEMORY", "KVM_SET_USER_MEMORY_REGION"))?;
+        }
+        let cpuid = kvm
+            .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
+            .map_err(lacks("KVM_CAP_EXT_CPUID", "KVM_GET_SUPPORTED_CPUID"))?;
+        Ok(Self { fd, cpuid, cpus })
+    }
+
+    /// Lets `line` raise interrupt `irq`: each write is an edge.
+    pub fn connect(&self, line: &EventFd, irq: u32) -> Result<(), Error> {
+        self.fd
+            .register_irqfd(line, irq)
+            .map_err(lacks("KVM_CAP_IRQFD", "KVM_IRQFD"))
+    }
+
+    /// Processor `index`, in the state the architecture defines for power-on: number 0 at the
+    /// reset vector, the others waiting to be started.
+    pub fn vcpu(&self, index: u32) -> Result<Vcpu, Error> {
+        let fd = self
+            .fd
+            .create_vcpu(index.into())
+            .map_err(lacks("KVM_CAP_MAX_VCPUS", "KVM_CREATE_VCPU"))?;
+        let leaves = cpuid::for_processor(&self.cpuid, index, self.cpus);
+        let table = CpuId::from_entries(&leaves).map_err(|_| Error::Capability {
+            capability: "KVM_CAP_EXT_CPUID",
+            step: "building the CPUID table",
+            source: vmm_sys_util::errno::Error::new(libc::E2BIG),
+        })?;
+        fd.set_cpuid2(&table)
+            .map_err(lacks("KVM_CAP_EXT_CPUID", "KVM_SET_CPUID2"))?;
+        Ok(Vcpu::new(fd))
+    }
+}
+
+/// ISA interrupts reach the 8259 pair and the I/O APIC pin of the same number, except that the
+/// timer is at pin 2 and the cascade nowhere.
+fn routes() -> Vec<kvm_irq_routing_entry> {
+    let mut table = Vec::new();
+    let mut add = |gsi: u32, irqchip: u32, pin: u32| {
+        let mut entry = kvm_irq_routing_entry {
+            gsi,
+            type_: KVM_IRQ_ROUTING_IRQCHIP,
+            ..Default::default()
+        };
+        entry.u.irqchip = kvm_bindings::kvm_irq_routing_irqchip { irqchip, pin };
+        table.push(entry);
+    };
+    for gsi in 0..IO_APIC_PINS {
+        match gsi {
+            0..PIC_PINS => add(gsi, KVM_IRQCHIP_PIC_MASTER, gsi),
+            _ if gsi < 2 * PIC_PINS => add(gsi, KVM_IRQCHIP_PIC_SLAVE, gsi - PIC_PINS),
+            _ => {}
+        }
+        match gsi {
+            0 => add(gsi, KVM_IRQCHIP_IOAPIC, TIMER_PIN),
+            TIMER_PIN => {}
+            _ => add(gsi, KVM_IRQCHIP_IOAPIC, gsi),
+        }
+    }
+    table
+}

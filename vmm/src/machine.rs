@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The machine: puts memory, devices and processors together, runs them, resets them.
+//!
+//! One thread per processor runs the guest and serves its exits; this thread waits for the run to
+//! end; one more reads standard input. A reset stops the processors, makes a new virtual machine
+//! on the same memory, and starts over; RAM that nobody loads anything into keeps its content.
+
+use crate::boot::Boot;
+use crate::config::{Config, SerialTarget};
+use crate::devices::bus::{Event, Ports};
+use crate::devices::cmos::{Cmos, host_clock};
+use crate::devices::debug::Message;
+use crate::devices::fw_cfg::FwCfg;
+use crate::devices::serial::{COM1_IRQ, Com1};
+use crate::hypervisor::{self, Access, Exit, Kvm, Vcpu, Vm};
+use crate::memory::Memory;
+use crate::report::{Ending, Exits, Marks, Report};
+use crate::terminal::RawTerminal;
+use crate::{Error, boot, console, signals};
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Instant;
+use vmm_sys_util::eventfd::EventFd;
+
+/// A machine that can be run once, over any number of resets.
+#[derive(Debug)]
+pub struct Machine {
+    kvm: Kvm,
+    memory: Memory,
+    rom: boot::Input,
+    rom_start: u64,
+    preload: Option<boot::Preload>,
+    com1: Arc<Com1>,
+    com1_line: EventFd,
+    cpus: u32,
+    reboot: bool,
+    reads_stdin: bool,
+    shared: Arc<Shared>,
+    started: Instant,
+}
+
+/// What the threads of a run share.
+#[derive(Debug)]
+struct Shared {
+    ports: Ports,
+    memory: Memory,
+    marks: Arc<Marks>,
+    /// Set when processors must stop.
+    stop: AtomicBool,
+    ending: Mutex<Option<Ending>>,
+    /// Written when there is an ending, or a signal.
+    wake: EventFd,
+}
+
+impl Shared {
+    /// The first one to say why the run ends is believed.
+    fn end(&self, ending: Ending) {
+        self.ending
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(ending);
+        // The counter cannot overflow by these few writes.
+        let _ = self.wake.write(1);
+    }
+
+    fn take_ending(&self) -> Option<Ending> {
+        self.ending
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+}
+
+impl Machine {
+    /// Puts together what `boot` has prepared.
+    pub fn new(config: &Config, boot: Boot, started: Instant) -> Result<Self, Error> {
+        let host = |what: &str| {
+            let what = what.to_string();
+            move |source| Error::Host { what, source }
+        };
+        let output: Box<dyn Write + Send> = match &config.serial {
+            SerialTarget::Stdio => Box::new(stdout().map_err(host("standard output"))?),
+            SerialTarget::File(path) => {
+                let what = format!("--serial file {}", path.display());
+                Box::new(File::create(path).map_err(host(&what))?)
+            }
+            SerialTarget::None => Box::new(io::sink()),
+        };
+        let kvm = hypervisor::open()?;
+        let memory = Memory::for_machine(&boot.layout)?;
+        let line = EventFd::new(libc::EFD_NONBLOCK).map_err(host("creating an event counter"))?;
+        let com1_line = line
+            .try_clone()
+            .map_err(host("creating an event counter"))?;
+        let com1 = Arc::new(Com1::new(line, output));
+        let cmos = Cmos::new(&boot.layout, host_clock);
+        let dma = config.fw_cfg_dma.then(|| memory.clone());
+        let fw_cfg = FwCfg::new(boot.items, dma).map_err(boot::Error::from)?;
+        let shared = Arc::new(Shared {
+            ports: Ports::new(Arc::clone(&com1), cmos, fw_cfg),
+            memory: memory.clone(),
+            marks: Arc::new(Marks::new(started)),
+            stop: AtomicBool::new(false),
+            ending: Mutex::new(None),
+            wake: EventFd::new(0).map_err(host("creating an event counter"))?,
+        });
+        let machine = Self {
+            kvm,
+            memory,
+            rom_start: boot.layout.rom_start(),
+            rom: boot.rom,
+            preload: boot.preload,
+            com1,
+            com1_line,
+            cpus: config.cpus,
+            reboot: config.reboot,
+            reads_stdin: config.serial == SerialTarget::Stdio,
+            shared,
+            started,
+        };
+        machine.load(false)?;
+        Ok(machine)
+    }
+
+    /// Runs the guest until the run ends.
+    pub fn run(self) -> Result<Report, Error> {
+        signals::install(&self.shared.wake)?;
+        let mut exits = Exits::default();
+        let mut boots = 1;
+        let mut terminal = None;
+        let ending = loop {
+            let threads = self.start()?;
+            if boots == 1 && self.reads_stdin {
+                terminal = Some(RawTerminal::enter());
+                self.read_stdin()?;
+            }
+            let ending = self.wait();
+            exits += self.stop(threads);
+            if ending != Ending::Reset || !self.reboot {
+                break ending;
+            }
+            self.load(true)?;
+            self.shared.ports.reset().map_err(|source| Error::Host {
+                what: "resetting COM1".into(),
+                source,
+            })?;
+            boots += 1;
+        };
+        drop(terminal);
+        let shared = &self.shared;
+        Ok(Report {
+            ending,
+            total: self.started.elapsed(),
+            exits,
+            boots,
+            fw_cfg_error: shared.ports.fw_cfg_error(),
+            marks: Arc::clone(&shared.marks),
+        })
+    }
+
+    /// Puts the firmware image, and a PVH kernel, where they belong. RAM that was used before
+    /// is not zero, and is made so where the kernel expects it.
+    fn load(&self, used: bool) -> Result<(), Error> {
+        self.memory
+            .read_file(self.rom_start, self.rom.file(), 0, self.rom.size())?;
+        let Some(preload) = &self.preload else {
+            return Ok(());
+        };
+        for part in &preload.segments {
+            let file = preload.file.file();
+            self.memory
+                .read_file(part.address, file, part.file_offset, part.file_size)?;
+            if used {
+                let rest = part.memory_size - part.file_size;
+                self.memory.zero(part.address + part.file_size, rest)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a virtual machine and sets its processors going.
+    fn start(&self) -> Result<Vec<JoinHandle<Exits>>, Error> {
+        let vm = Vm::new(&self.kvm, &self.memory, self.cpus)?;
+        vm.connect(&self.com1_line, COM1_IRQ)?;
+        let vcpus = (0..self.cpus)
+            .map(|index| vm.vcpu(index))
+            .collect::<Result<Vec<_>, _>>()?;
+        self.shared.stop.store(false, Ordering::SeqCst);
+        let mut threads = Vec::with_capacity(vcpus.len());
+        for (index, vcpu) in vcpus.into_iter().enumerate() {
+            let shared = Arc::clone(&self.shared);
+            let spawned = std::thread::Builder::new()
+                .name(format!("vcpu{index}"))
+                .spawn(move || run_vcpu(vcpu, index == 0, &shared));
+            match spawned {
+                Ok(thread) => threads.push(thread),
+                Err(source) => {
+                    self.stop(threads);
+                    let what = format!("starting a thread for processor {index}");
+                    return Err(Error::Host { what, source });
+                }
+            }
+        }
+        Ok(threads)
+    }
+
+    fn read_stdin(&self) -> Result<(), Error> {
+        let (com1, shared) = (Arc::clone(&self.com1), Arc::clone(&self.shared));
+        // It ends with the process: nothing can interrupt a read from a terminal in good order.
+        std::thread::Builder::new()
+            .name("stdin".into())
+            .spawn(move || match console::pump(io::stdin().lock(), &com1) {
+                Ok(true) => shared.end(Ending::Escape),
+                Ok(false) => {}
+                Err(error) => shared.end(Ending::Host(format!("COM1 input: {error}"))),
+            })
+            .map(drop)
+            .map_err(|source| Error::Host {
+                what: "starting a thread for input".into(),
+                source,
+            })
+    }
+
+    /// Waits for an ending or a signal.
+    fn wait(&self) -> Ending {
+        loop {
+            // Interrupted by the very signal we wait for, or woken: look what it is.
+            let _ = self.shared.wake.read();
+            if let Some(ending) = self.shared.take_ending() {
+                return ending;
+            }
+            if let Some(number) = signals::arrived() {
+                return Ending::Signal(number);
+            }
+        }
+    }
+
+    fn stop(&self, threads: Vec<JoinHandle<Exits>>) -> Exits {
+        self.shared.stop.store(true, Ordering::SeqCst);
+        let mut exits = Exits::default();
+        for thread in threads {
+            signals::kick_until_ended(&thread);
+            // A thread that panicked has said so, and has ended the run.
+            exits += thread.join().unwrap_or_default();
+        }
+        // What another processor said after the first does not count.
+        self.shared.take_ending();
+        exits
+    }
+}
+
+/// Standard output without a buffer: what the guest prints is visible at once.
+fn stdout() -> io::Result<File> {
+    use std::os::fd::AsFd;
+    Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
+}
+
+/// Ends the run if the thread that owns it panics.
+struct PanicGuard<'a>(&'a Shared);
+
+impl Drop for PanicGuard<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0
+                .end(Ending::Host("a processor thread panicked".into()));
+        }
+    }
+}
+
+/// The life of a processor.
+fn run_vcpu(mut vcpu: Vcpu, first: bool, shared: &Shared) -> Exits {
+    let _guard = PanicGuard(shared);
+    let mut exits = Exits::default();
+    if first {
+        shared.marks.guest_starts();
+    }
+    while !shared.stop.load(Ordering::Relaxed) {
+        if let Some(ending) = step(&mut vcpu, shared, &mut exits) {
+            shared.end(ending);
+            break;
+        }
+    }
+    exits
+}
+
+/// Runs the guest up to its next exit and serves that.
+fn step(vcpu: &mut Vcpu, shared: &Shared, exits: &mut Exits) -> Option<Ending> {
+    let exit = match vcpu.run() {
+        Ok(exit) => exit,
+        Err(error) => {
+            let place = vcpu.whereabouts(&shared.memory);
+            return Some(Ending::Broken(format!("{error} {place}")));
+        }
+    };
+    match exit {
+        Exit::Port {
+            port,
+            width,
+            access,
+        } => {
+            exits.io += 1;
+            let served = match access {
+                Access::Read(data) => shared.ports.read(port, width, data),
+                Access::Write(data) => shared.ports.write(port, width, data),
+            };
+            match served {
+                Ok(None) => None,
+                Ok(Some(event)) => note(event, shared),
+                Err(error) => Some(Ending::Host(format!("COM1 output: {error}"))),
+            }
+        }
+        Exit::Mmio(access) => {
+            exits.mmio += 1;
+            if let Access::Read(data) = access {
+                data.fill(0);
+            }
+            None
+        }
+        Exit::Interrupted => {
+            exits.other += 1;
+            None
+        }
+        Exit::Shutdown => {
+            exits.other += 1;
+            Some(Ending::Reset)
+        }
+        Exit::Broken(words) => {
+            exits.other += 1;
+            let place = vcpu.whereabouts(&shared.memory);
+            Some(Ending::Broken(format!("{words} {place}")))
+        }
+    }
+}
+
+fn note(event: Event, shared: &Shared) -> Option<Ending> {
+    match event {
+        Event::FwCfg => shared.marks.fw_cfg_accessed(),
+        Event::Message(Message::FirmwareStarted) => {}
+        Event::Message(Message::KernelEntry) => shared.marks.kernel_entered(),
+        Event::Message(Message::Failure(code)) => return Some(Ending::Firmware(code)),
+        Event::Reset => return Some(Ending::Reset),
+    }
+    None
+}

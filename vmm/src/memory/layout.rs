@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The arithmetic of the memory map: how much RAM lies where, and what the ROM covers.
+//!
+//! Spec: QEMU `hw/i386/microvm.c`, `microvm_memory_init`. Pure; no memory is touched.
+
+use abi::layout::{
+    RAM_ABOVE_4G_START, RAM_BELOW_4G_END, ROM_ALIAS_END, ROM_ALIAS_MAX_SIZE, ROM_TOP,
+};
+
+/// Sizes from which every boundary of the map follows.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Layout {
+    ram_size: u64,
+    rom_size: u64,
+}
+
+impl Layout {
+    /// A machine with `ram_size` and `rom_size` bytes. Both are validated by [`crate::config`]
+    /// and [`crate::boot`] before they come here.
+    #[must_use]
+    pub const fn new(ram_size: u64, rom_size: u64) -> Self {
+        Self { ram_size, rom_size }
+    }
+
+    /// RAM in bytes.
+    #[must_use]
+    pub const fn ram_size(&self) -> u64 {
+        self.ram_size
+    }
+
+    /// ROM in bytes.
+    #[must_use]
+    pub const fn rom_size(&self) -> u64 {
+        self.rom_size
+    }
+
+    /// End of RAM below 4 GiB, which is also its size.
+    #[must_use]
+    pub const fn below_4g(&self) -> u64 {
+        if self.ram_size < RAM_BELOW_4G_END {
+            self.ram_size
+        } else {
+            RAM_BELOW_4G_END
+        }
+    }
+
+    /// Bytes of RAM from [`RAM_ABOVE_4G_START`] on.
+    #[must_use]
+    pub const fn above_4g(&self) -> u64 {
+        self.ram_size - self.below_4g()
+    }
+
+    /// First guest-physical address after all RAM.
+    #[must_use]
+    pub const fn ram_end(&self) -> u64 {
+        if self.above_4g() == 0 {
+            self.below_4g()
+        } else {
+            RAM_ABOVE_4G_START + self.above_4g()
+        }
+    }
+
+    /// Bytes of the ROM's end that are visible below 1 MiB.
+    #[must_use]
+    pub const fn alias_size(&self) -> u64 {
+        if self.rom_size < ROM_ALIAS_MAX_SIZE {
+            self.rom_size
+        } else {
+            ROM_ALIAS_MAX_SIZE
+        }
+    }
+
+    /// First address of the view below 1 MiB.
+    #[must_use]
+    pub const fn alias_start(&self) -> u64 {
+        ROM_ALIAS_END - self.alias_size()
+    }
+
+    /// First address of the view below 4 GiB.
+    #[must_use]
+    pub const fn rom_start(&self) -> u64 {
+        ROM_TOP - self.rom_size
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn a_small_rom_is_all_visible_and_a_large_one_only_its_end() {
+        assert_eq!(Layout::new(1 << 28, 0x1_0000).alias_start(), 0xf_0000);
+        assert_eq!(Layout::new(1 << 28, 0x2_0000).alias_start(), 0xe_0000);
+        assert_eq!(Layout::new(1 << 28, 0x100_0000).alias_start(), 0xe_0000);
+        assert_eq!(Layout::new(1 << 28, 0x100_0000).rom_start(), 0xff00_0000);
+    }
+
+    #[test]
+    fn ram_splits_at_three_gib() {
+        let three = Layout::new(3 << 30, 0x1_0000);
+        assert_eq!(
+            (three.below_4g(), three.above_4g(), three.ram_end()),
+            (3 << 30, 0, 3 << 30)
+        );
+        let five = Layout::new(5 << 30, 0x1_0000);
+        assert_eq!((five.below_4g(), five.above_4g()), (3 << 30, 2 << 30));
+        assert_eq!(five.ram_end(), 6 << 30);
+    }
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Host mappings behind guest memory.
+//!
+//! Spec: mmap(2), and the Linux KVM API, section 4.35 (`KVM_SET_USER_MEMORY_REGION`).
+//! RAM is one mapping, so that guest and host addresses stay congruent and huge pages can back
+//! it; the ROM is another. Both are cut into views, and the last views of the ROM are two views
+//! of the same bytes. Neither mapping is ever unmapped: KVM and processor threads use them
+//! until the process ends, and the process ends with the machine.
+
+use super::{Error, Layout};
+use abi::layout::{HIGH_RAM_START, RAM_ABOVE_4G_START, ROM_TOP};
+use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion};
+
+const PROTECTION: i32 = libc::PROT_READ | libc::PROT_WRITE;
+const FLAGS: i32 = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+
+/// A mapping that outlives every view of it.
+#[derive(Debug)]
+struct Eternal {
+    start: *mut u8,
+    size: u64,
+}
+
+impl Eternal {
+    fn new(size: u64) -> Result<Self, Error> {
+        let refuse = |reason: String| Error::Reserve { size, reason };
+        let length = usize::try_from(size).map_err(|error| refuse(error.to_string()))?;
+        let mapping = MmapRegion::<()>::build(None, length, PROTECTION, FLAGS)
+            .map_err(|error| refuse(error.to_string()))?;
+        let start = mapping.as_ptr();
+        // Its destructor would unmap; see the module's introduction.
+        std::mem::forget(mapping);
+        Ok(Self { start, size })
+    }
+
+    /// The guest region at `guest` that shows `size` bytes from `offset` of this mapping.
+    fn view(&self, offset: u64, size: u64, guest: u64) -> Result<GuestRegionMmap, Error> {
+        let refuse = |reason: String| Error::Reserve { size, reason };
+        let inside = offset.checked_add(size).is_some_and(|end| end <= self.size);
+        let (Ok(skip), Ok(length)) = (usize::try_from(offset), usize::try_from(size)) else {
+            return Err(refuse("larger than the host's address space".into()));
+        };
+        if !inside {
+            return Err(refuse("a view reaches beyond its mapping".into()));
+        }
+        let start = self.start.wrapping_add(skip);
+        // SAFETY: `start..start + length` lies within the mapping, because `inside` was checked
+        // above and both conversions were exact; the mapping is present for the rest of the
+        // process, because `new` forgets its owner and nothing else unmaps it.
+        let region = unsafe { MmapRegion::build_raw(start, length, PROTECTION, FLAGS) }
+            .map_err(|error| refuse(error.to_string()))?;
+        GuestRegionMmap::new(region, GuestAddress(guest))
+            .ok_or_else(|| refuse("guest address overflows".into()))
+    }
+}
+
+/// All regions of a machine, in ascending order of guest address.
+pub(super) fn machine(layout: &Layout) -> Result<GuestMemoryMmap, Error> {
+    let ram = Eternal::new(layout.ram_size())?;
+    let rom = Eternal::new(layout.rom_size())?;
+    let mut regions = vec![
+        ram.view(0, layout.alias_start(), 0)?,
+        rom.view(
+            layout.rom_size() - layout.alias_size(),
+            layout.alias_size(),
+            layout.alias_start(),
+        )?,
+        ram.view(
+            HIGH_RAM_START,
+            layout.below_4g() - HIGH_RAM_START,
+            HIGH_RAM_START,
+        )?,
+        rom.view(0, layout.rom_size(), ROM_TOP - layout.rom_size())?,
+    ];
+    if layout.above_4g() > 0 {
+        regions.push(ram.view(layout.below_4g(), layout.above_4g(), RAM_ABOVE_4G_START)?);
+    }
+    GuestMemoryMmap::from_regions(regions).map_err(|error| Error::Reserve {
+        size: layout.ram_size(),
+        reason: error.to_string(),
+    })
+}

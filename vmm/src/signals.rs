@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Signals: those that end the run, and the one that gets a processor out of the guest.
+//!
+//! Spec: POSIX signal concepts, async-signal-safe functions. The handlers store a number and
+//! write to an event counter, nothing more.
+
+use crate::Error;
+use std::io;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use vmm_sys_util::eventfd::EventFd;
+use vmm_sys_util::signal::{Killable, SIGRTMIN, register_signal_handler};
+
+/// The signals that end a run in good order.
+const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
+
+/// How long a processor gets to leave the guest before it is signalled again.
+const PATIENCE: Duration = Duration::from_micros(200);
+
+static ARRIVED: AtomicU8 = AtomicU8::new(0);
+static WAKE: OnceLock<EventFd> = OnceLock::new();
+
+extern "C" fn on_ending(number: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    ARRIVED.store(u8::try_from(number).unwrap_or(0), Ordering::SeqCst);
+    if let Some(wake) = WAKE.get() {
+        // Nobody to tell if it fails; the number is stored.
+        let _ = wake.write(1);
+    }
+}
+
+extern "C" fn on_kick(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {}
+
+/// From now on the ending signals are noted, and written to `wake`.
+pub fn install(wake: &EventFd) -> Result<(), Error> {
+    let host = |source| Error::Host {
+        what: "installing signal handlers".into(),
+        source,
+    };
+    let _ = WAKE.set(wake.try_clone().map_err(host)?);
+    for number in ENDING {
+        register_signal_handler(number, on_ending)
+            .map_err(|error| host(io::Error::from_raw_os_error(error.errno())))?;
+    }
+    register_signal_handler(SIGRTMIN(), on_kick)
+        .map_err(|error| host(io::Error::from_raw_os_error(error.errno())))
+}
+
+/// The ending signal that has arrived, if one has.
+pub fn arrived() -> Option<u8> {
+    match ARRIVED.load(Ordering::SeqCst) {
+        0 => None,
+        number => Some(number),
+    }
+}
+
+/// Interrupts the thread's system call until the thread has ended.
+///
+/// The thread must check a stop flag, set before, each time it is interrupted. A signal that
+/// arrives just before KVM_RUN has no effect, so it is repeated.
+pub fn kick_until_ended<T>(thread: &JoinHandle<T>) {
+    while !thread.is_finished() {
+        // It can fail only for a thread that has ended, which the loop sees.
+        let _ = thread.kill(SIGRTMIN());
+        std::thread::sleep(PATIENCE);
+    }
+}
