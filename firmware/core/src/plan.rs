@@ -452,3 +452,6 @@ impl fmt::Display for PlanError {
         }
     }
 }
+
+#[cfg(test)]
+mod test;
