@@ -46,7 +46,6 @@ pub struct Machine {
 #[derive(Debug)]
 struct Shared {
     ports: Ports,
-    memory: Memory,
     marks: Arc<Marks>,
     /// Set when processors must stop.
     stop: AtomicBool,
@@ -101,7 +100,6 @@ impl Machine {
         let fw_cfg = FwCfg::new(boot.items, dma).map_err(boot::Error::from)?;
         let shared = Arc::new(Shared {
             ports: Ports::new(Arc::clone(&com1), cmos, fw_cfg),
-            memory: memory.clone(),
             marks: Arc::new(Marks::new(started)),
             stop: AtomicBool::new(false),
             ending: Mutex::new(None),
@@ -132,16 +130,20 @@ impl Machine {
         let mut boots = 1;
         let mut terminal = None;
         let ending = loop {
-            let threads = self.start()?;
+            // The virtual machine must stay until its processors have stopped: closing it would
+            // disconnect its interrupt lines.
+            let (vm, threads) = self.start()?;
             if boots == 1 && self.reads_stdin {
                 terminal = Some(RawTerminal::enter());
                 self.read_stdin()?;
             }
             let ending = self.wait();
             exits += self.stop(threads);
+            drop(vm);
             if ending != Ending::Reset || !self.reboot {
                 break ending;
             }
+            self.shared.marks.boot_over();
             self.load(true)?;
             self.shared.ports.reset().map_err(|source| Error::Host {
                 what: "resetting COM1".into(),
@@ -182,7 +184,7 @@ impl Machine {
     }
 
     /// Makes a virtual machine and sets its processors going.
-    fn start(&self) -> Result<Vec<JoinHandle<Exits>>, Error> {
+    fn start(&self) -> Result<(Vm, Vec<JoinHandle<Exits>>), Error> {
         let vm = Vm::new(&self.kvm, &self.memory, self.cpus)?;
         vm.connect(&self.com1_line, COM1_IRQ)?;
         let vcpus = (0..self.cpus)
@@ -204,7 +206,7 @@ impl Machine {
                 }
             }
         }
-        Ok(threads)
+        Ok((vm, threads))
     }
 
     fn read_stdin(&self) -> Result<(), Error> {
@@ -291,7 +293,7 @@ fn step(vcpu: &mut Vcpu, shared: &Shared, exits: &mut Exits) -> Option<Ending> {
     let exit = match vcpu.run() {
         Ok(exit) => exit,
         Err(error) => {
-            let place = vcpu.whereabouts(&shared.memory);
+            let place = vcpu.whereabouts();
             return Some(Ending::Broken(format!("{error} {place}")));
         }
     };
@@ -329,7 +331,7 @@ fn step(vcpu: &mut Vcpu, shared: &Shared, exits: &mut Exits) -> Option<Ending> {
         }
         Exit::Broken(words) => {
             exits.other += 1;
-            let place = vcpu.whereabouts(&shared.memory);
+            let place = vcpu.whereabouts();
             Some(Ending::Broken(format!("{words} {place}")))
         }
     }

@@ -5,7 +5,7 @@ use crate::status::Status;
 use abi::debug::FailureCode;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Why the run ended.
@@ -32,6 +32,8 @@ pub struct Marks {
     guest: AtomicU64,
     kernel: AtomicU64,
     fw_cfg: AtomicU64,
+    /// Set when the first boot is over.
+    over: AtomicBool,
 }
 
 impl Marks {
@@ -44,6 +46,7 @@ impl Marks {
             guest: unset(),
             kernel: unset(),
             fw_cfg: unset(),
+            over: AtomicBool::new(false),
         }
     }
 
@@ -62,14 +65,23 @@ impl Marks {
 
     /// The firmware is about to enter the kernel.
     pub fn kernel_entered(&self) {
-        let _ = self
-            .kernel
-            .compare_exchange(0, self.now(), Ordering::Relaxed, Ordering::Relaxed);
+        if !self.over.load(Ordering::Relaxed) {
+            let now = self.now();
+            let _ = self
+                .kernel
+                .compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
+    /// The first boot is over; what comes later is not noted.
+    pub fn boot_over(&self) {
+        self.over.store(true, Ordering::Relaxed);
     }
 
     /// The guest has accessed `fw_cfg`. The last time before the kernel is kept.
     pub fn fw_cfg_accessed(&self) {
-        if self.kernel.load(Ordering::Relaxed) == 0 {
+        let open = !self.over.load(Ordering::Relaxed);
+        if open && self.kernel.load(Ordering::Relaxed) == 0 {
             self.fw_cfg.store(self.now(), Ordering::Relaxed);
         }
     }

@@ -15,8 +15,7 @@ use abi::linux::{
 use std::mem::offset_of;
 use zerocopy::FromBytes;
 
-/// End of the part of the header that even the oldest supported protocol has (2.00: up to
-/// `bootsect_kludge`'s end), rounded up to the whole structure's first boundary QEMU relies on.
+/// End of the fields that QEMU's patches touch before protocol 2.02; no header may be shorter.
 pub(super) const HEADER_END: usize = 0x228;
 
 /// Where the magic lies.
@@ -35,13 +34,11 @@ const VERSION_2_10: u16 = 0x020a;
 
 /// `initrd_addr_max` before protocol 2.03.
 const OLD_INITRD_ADDR_MAX: u64 = 0x37ff_ffff;
-/// Where the real-mode part of an old or low kernel goes.
+/// Where the real-mode part goes before protocol 2.02.
 const OLD_SETUP_ADDR: u32 = 0x9_0000;
-/// End of the command line of an old or low kernel.
+/// End of the command line before protocol 2.02.
 const OLD_CMDLINE_END: u32 = 0x9_a000;
-/// Where the protected-mode part of a low kernel (zImage) goes.
-const LOW_KERNEL_ADDR: u32 = 0x1_0000;
-/// What [`OLD_CMDLINE_OFFSET`] says when an offset follows it.
+/// The magic before the command line's offset.
 const OLD_CMDLINE_MAGIC: u16 = 0xa33f;
 /// Before protocol 2.02: magic, then the command line's offset in the real-mode segment.
 const OLD_CMDLINE_OFFSET: usize = 0x20;
@@ -232,13 +229,7 @@ impl Image {
     /// Where the parts go; `cmdline_size` counts the NUL.
     pub(super) fn placement(&self, cmdline_size: usize) -> Placement {
         let old_cmdline = OLD_CMDLINE_END.saturating_sub(u32::try_from(cmdline_size).unwrap_or(0));
-        if !self.is_high() {
-            Placement {
-                setup: OLD_SETUP_ADDR,
-                cmdline: old_cmdline,
-                kernel: LOW_KERNEL_ADDR,
-            }
-        } else if self.version() < VERSION_2_02 {
+        if self.version() < VERSION_2_02 {
             Placement {
                 setup: OLD_SETUP_ADDR,
                 cmdline: old_cmdline,

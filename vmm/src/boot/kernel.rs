@@ -12,7 +12,7 @@ use abi::layout::PAGE_SIZE;
 use std::path::Path;
 
 /// How much of a kernel file decides about its format; also the size of SETUP_DATA for an ELF.
-pub(super) const HEAD_SIZE: usize = 8192;
+const HEAD_SIZE: u32 = 8192;
 
 /// Adds the kernel's items; gives what must be put into RAM.
 pub(super) fn load(
@@ -24,7 +24,7 @@ pub(super) fn load(
         return Ok(None);
     };
     let kernel = Input::open("kernel", path)?;
-    let head = kernel.head(HEAD_SIZE)?;
+    let head = kernel.head(HEAD_SIZE as usize)?;
     // QEMU gives both formats their command line with its NUL.
     let mut cmdline = config.append.clone().into_bytes();
     cmdline.push(0);
@@ -117,8 +117,8 @@ fn pvh(
     items.set(Key::KERNEL_ENTRY, Content::u32(image.entry()));
     // An ELF has no setup part. QEMU puts its first bytes there, by whose magic stock firmware
     // tells this kind of kernel; a shorter file is padded to the size QEMU declares.
-    head.resize(HEAD_SIZE, 0);
-    items.set(Key::SETUP_SIZE, (HEAD_SIZE as u32).to_le_bytes().to_vec());
+    head.resize(HEAD_SIZE as usize, 0);
+    items.set(Key::SETUP_SIZE, Content::u32(HEAD_SIZE));
     items.set(Key::SETUP_DATA, head);
     cmdline_items(cmdline, items);
     Ok(Preload {

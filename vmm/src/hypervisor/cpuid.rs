@@ -8,8 +8,7 @@
 use kvm_bindings::{CpuId, KVM_CPUID_FLAG_SIGNIFCANT_INDEX, kvm_cpuid_entry2};
 
 /// Leaf 1, ECX: the TSC deadline mode of the local APIC's timer.
-#[cfg(test)]
-const TSC_DEADLINE: u32 = 1 << 24;
+pub(super) const TSC_DEADLINE: u32 = 1 << 24;
 /// Leaf 1, ECX: running under a hypervisor.
 const HYPERVISOR: u32 = 1 << 31;
 /// Leaf 1, EDX: the package has more than one logical processor.

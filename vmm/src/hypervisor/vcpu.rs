@@ -12,6 +12,8 @@ use kvm_ioctls::{VcpuExit, VcpuFd};
 #[derive(Debug)]
 pub struct Vcpu {
     fd: VcpuFd,
+    /// The guest's memory, which must stay as long as this descriptor keeps the machine alive.
+    memory: Memory,
 }
 
 /// One or more accesses of the same kind to the same place.
@@ -46,8 +48,8 @@ pub enum Exit<'a> {
 }
 
 impl Vcpu {
-    pub(super) fn new(fd: VcpuFd) -> Self {
-        Self { fd }
+    pub(super) fn new(fd: VcpuFd, memory: Memory) -> Self {
+        Self { fd, memory }
     }
 
     /// Runs the guest until it needs something.
@@ -100,14 +102,16 @@ impl Vcpu {
     }
 
     /// Where the guest is, for an error message: instruction pointer and the bytes there.
-    pub fn whereabouts(&self, memory: &Memory) -> String {
+    pub fn whereabouts(&self) -> String {
         let (Ok(regs), Ok(sregs)) = (self.fd.get_regs(), self.fd.get_sregs()) else {
             return "at an unknown place".into();
         };
         let linear = sregs.cs.base.wrapping_add(regs.rip);
         let mut bytes = [0; 15];
         let read = match self.fd.translate_gva(linear) {
-            Ok(page) if page.valid != 0 => memory.read(page.physical_address, &mut bytes).is_ok(),
+            Ok(page) if page.valid != 0 => {
+                self.memory.read(page.physical_address, &mut bytes).is_ok()
+            }
             _ => false,
         };
         let code = if read {
