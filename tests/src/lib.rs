@@ -1,1 +1,5 @@
-//! stub
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Proof that the rooms fit: what the tests of more than one room share.
+
+pub mod kernels;
+pub mod loopback;

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The loopback: the real firmware head against the real VMM devices, without KVM.
+//!
+//! The firmware's hands are replaced by register accesses on the device model, each of which is
+//! counted; the device's DMA goes to the same guest memory that the "kernel" is then found in.
+
+use abi::fw_cfg::{
+    DmaControl, DmaDescriptor, Key, PORT_BASE, PORT_DATA, PORT_DMA_HIGH, PORT_DMA_LOW,
+    PORT_SELECTOR, SIGNATURE,
+};
+use abi::layout::{SCRATCH_START, STACK_BOTTOM};
+use firmware_core::error::BootError;
+use firmware_core::facts::{Facts, Options, Scratch};
+use firmware_core::fw_cfg::{TransferError, Transport};
+use firmware_core::memory::{Range, Region};
+use firmware_core::plan::{Entry, Handoff, Means, Plan};
+use firmware_core::processors::Identity;
+use firmware_core::tables;
+use vmm::devices::fw_cfg::{FwCfg, Items};
+use vmm::memory::Memory;
+use zerocopy::{FromZeros, IntoBytes};
+
+/// Where the transport keeps its descriptor: on the firmware's stack.
+const DESCRIPTOR: u64 = STACK_BOTTOM;
+/// Where it has the device put what it reads.
+const BUFFER: u64 = SCRATCH_START;
+
+/// A machine of which only memory and `fw_cfg` exist.
+#[derive(Debug)]
+pub struct Loopback {
+    device: FwCfg,
+    dma: bool,
+    /// Guest memory.
+    pub memory: Memory,
+    /// Port accesses so far.
+    pub accesses: u32,
+}
+
+/// What a boot has come to.
+#[derive(Debug)]
+pub struct Booted {
+    /// What the firmware was asked to do besides.
+    pub options: Options,
+    /// The published memory map.
+    pub regions: Vec<Region>,
+    /// The hand-off block.
+    pub handoff: Handoff,
+    /// Where the kernel was loaded.
+    pub kernel: Option<Range>,
+    /// Where the initial RAM disk was loaded.
+    pub initrd: Option<Range>,
+    /// How the kernel would be entered.
+    pub entry: Entry,
+}
+
+impl Loopback {
+    /// A machine with `memory` that offers `items`.
+    ///
+    /// # Panics
+    /// The device does not take the items.
+    #[must_use]
+    pub fn new(items: Items, memory: Memory, dma: bool) -> Self {
+        let device = FwCfg::new(items, dma.then(|| memory.clone())).expect("items");
+        Self {
+            device,
+            dma,
+            memory,
+            accesses: 0,
+        }
+    }
+
+    /// Everything the firmware does from its first question to the kernel's door.
+    ///
+    /// # Errors
+    /// What the firmware would say before it stops.
+    pub fn boot(&mut self, identity: Identity) -> Result<Booted, BootError> {
+        self.open()?;
+        let mut scratch = Box::new(Scratch::new_zeroed());
+        let mut storage = [Region {
+            start: 0,
+            end: 0,
+            kind: 0,
+        }; abi::e820::MAX_ENTRIES];
+        let files = Facts::directory(self, &mut scratch)?;
+        let options = Options::read(self, &files)?;
+        let facts = Facts::gather(self, &files, |_| identity, &mut scratch)?;
+        let plan = Plan::new(&facts, Means { dma: self.dma }, &mut storage)?;
+
+        let block = plan.handoff.block;
+        let mut bytes = vec![0xcc; usize::try_from(block.size()).expect("small")];
+        plan.load(self, &mut bytes)?;
+        tables::write(&plan, &facts, &mut bytes);
+        self.memory
+            .write(block.start(), &bytes)
+            .expect("the hand-off block is RAM");
+        Ok(Booted {
+            options,
+            regions: plan.memory.regions().to_vec(),
+            handoff: plan.handoff,
+            kernel: plan.kernel,
+            initrd: plan.initrd,
+            entry: plan.entry,
+        })
+    }
+
+    /// Finds the device as the firmware's hands do.
+    fn open(&mut self) -> Result<(), BootError> {
+        let mut halves = [0; 8];
+        self.input(PORT_DMA_HIGH, &mut halves[..4]);
+        self.input(PORT_DMA_LOW, &mut halves[4..]);
+        assert_eq!(&halves == b"QEMU CFG", self.dma);
+        if !self.dma {
+            let mut found = [0; 4];
+            self.read(Key::SIGNATURE, &mut found)?;
+            assert_eq!(found, SIGNATURE);
+        }
+        Ok(())
+    }
+
+    /// Guest-physical memory.
+    ///
+    /// # Panics
+    /// The range is not memory.
+    #[must_use]
+    pub fn bytes(&self, range: Range) -> Vec<u8> {
+        let mut bytes = vec![0; usize::try_from(range.size()).expect("small")];
+        self.memory.read(range.start(), &mut bytes).expect("memory");
+        bytes
+    }
+
+    fn input(&mut self, port: u16, data: &mut [u8]) {
+        self.accesses += 1;
+        self.device.read(port - PORT_BASE, data);
+    }
+
+    fn output(&mut self, port: u16, data: &[u8]) {
+        self.accesses += 1;
+        self.device.write(port - PORT_BASE, data);
+    }
+
+    fn by_dma(&mut self, key: Option<Key>, to: u64, length: usize) -> Result<(), TransferError> {
+        let control = key.map_or(DmaControl::READ.bits(), |key| {
+            DmaControl::READ.with_key(key)
+        });
+        let mut descriptor = DmaDescriptor {
+            control: control.into(),
+            length: u32::try_from(length).expect("small").into(),
+            address: to.into(),
+        };
+        self.memory
+            .write(DESCRIPTOR, descriptor.as_bytes())
+            .expect("the stack is RAM");
+        self.output(
+            PORT_DMA_LOW,
+            &u32::try_from(DESCRIPTOR).expect("low").to_be_bytes(),
+        );
+        self.memory
+            .read(DESCRIPTOR, descriptor.as_mut_bytes())
+            .expect("the stack is RAM");
+        match descriptor.control.get() {
+            0 => Ok(()),
+            control => Err(TransferError {
+                key: key.unwrap_or(Key::FILE_DIR),
+                length,
+                control,
+            }),
+        }
+    }
+
+    fn by_port(&mut self, key: Option<Key>, buffer: &mut [u8]) {
+        if let Some(key) = key {
+            self.output(PORT_SELECTOR, &key.0.to_le_bytes());
+        }
+        self.accesses += 1;
+        self.device.read_string(PORT_DATA - PORT_BASE, 1, buffer);
+    }
+
+    fn transfer(&mut self, key: Option<Key>, buffer: &mut [u8]) -> Result<(), TransferError> {
+        if self.dma {
+            self.by_dma(key, BUFFER, buffer.len())?;
+            self.memory
+                .read(BUFFER, buffer)
+                .expect("the scratch area is RAM");
+        } else {
+            self.by_port(key, buffer);
+        }
+        Ok(())
+    }
+}
+
+impl Transport for Loopback {
+    fn read(&mut self, key: Key, buffer: &mut [u8]) -> Result<(), TransferError> {
+        self.transfer(Some(key), buffer)
+    }
+
+    fn read_more(&mut self, buffer: &mut [u8]) -> Result<(), TransferError> {
+        self.transfer(None, buffer)
+    }
+
+    fn load(&mut self, key: Key, to: Range) -> Result<(), TransferError> {
+        let length = usize::try_from(to.size()).expect("small");
+        if self.dma {
+            return self.by_dma(Some(key), to.start(), length);
+        }
+        let mut buffer = vec![0; length];
+        self.by_port(Some(key), &mut buffer);
+        self.memory
+            .write(to.start(), &buffer)
+            .map_err(|_| TransferError {
+                key,
+                length,
+                control: 1,
+            })
+    }
+}

@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The real firmware head and the real `fw_cfg` device, register by register.
+
+use abi::debug::FailureCode;
+use abi::e820::E820Entry;
+use abi::fw_cfg::{Key, file};
+use abi::linux::BootParams;
+use abi::pvh::StartInfo;
+use firmware_core::error::BootError;
+use firmware_core::facts::LogLevel;
+use firmware_core::memory::Range;
+use firmware_core::plan::Entry;
+use firmware_core::processors::Identity;
+use system_tests::kernels::{bzimage, header, pattern};
+use system_tests::loopback::{Booted, Loopback};
+use vmm::devices::fw_cfg::Items;
+use vmm::memory::Memory;
+use zerocopy::{FromBytes, IntoBytes};
+
+const MIB: u64 = 1 << 20;
+
+const IDENTITY: Identity = Identity {
+    signature: 0x600f12,
+    features: 0x78b_fbff,
+    gigabyte_pages: true,
+    topology: firmware_core::processors::Topology {
+        threads_per_core: 1,
+        threads_per_package: 1,
+        core_shift: 0,
+        package_shift: 0,
+    },
+};
+
+fn record(addr: u64, size: u64, kind: u32) -> E820Entry {
+    E820Entry {
+        addr: addr.into(),
+        size: size.into(),
+        kind: kind.into(),
+    }
+}
+
+fn ram() -> Memory {
+    Memory::from_ranges(&[(0, 64 << 20)]).unwrap()
+}
+
+fn items_with_map(records: &[E820Entry]) -> Items {
+    let mut items = Items::new();
+    items.set(Key::NB_CPUS, 1u16.to_le_bytes().to_vec());
+    items.set(Key::IRQ0_OVERRIDE, 1u32.to_le_bytes().to_vec());
+    items
+        .add_file(file::E820, records.as_bytes().to_vec())
+        .unwrap();
+    items
+}
+
+fn items() -> Items {
+    items_with_map(&[record(0, 64 * MIB, 1)])
+}
+
+fn set_u32(items: &mut Items, key: Key, value: usize) {
+    items.set(key, u32::try_from(value).unwrap().to_le_bytes().to_vec());
+}
+
+fn with_cmdline(mut items: Items, cmdline: &str) -> Items {
+    set_u32(&mut items, Key::CMDLINE_SIZE, cmdline.len() + 1);
+    items.set(Key::CMDLINE_DATA, [cmdline.as_bytes(), b"\0"].concat());
+    items
+}
+
+fn with_initrd(mut items: Items, initrd: &[u8]) -> Items {
+    set_u32(&mut items, Key::INITRD_SIZE, initrd.len());
+    items.set(Key::INITRD_DATA, initrd.to_vec());
+    items
+}
+
+fn with_pvh(mut items: Items, addr: usize, size: usize, entry: usize) -> Items {
+    set_u32(&mut items, Key::KERNEL_ADDR, addr);
+    set_u32(&mut items, Key::KERNEL_SIZE, size);
+    set_u32(&mut items, Key::KERNEL_ENTRY, entry);
+    set_u32(&mut items, Key::SETUP_SIZE, 8192);
+    items.set(Key::SETUP_DATA, pattern(8192));
+    items
+}
+
+fn with_bzimage(mut items: Items, image: &[u8]) -> Items {
+    let setup = (usize::from(image[0x1f1]) + 1) * 512;
+    set_u32(&mut items, Key::SETUP_SIZE, setup);
+    items.set(Key::SETUP_DATA, image[..setup].to_vec());
+    set_u32(&mut items, Key::KERNEL_SIZE, image.len() - setup);
+    items.set(Key::KERNEL_DATA, image[setup..].to_vec());
+    items
+}
+
+fn boot(items: Items, dma: bool) -> (Loopback, Result<Booted, BootError>) {
+    let mut loopback = Loopback::new(items, ram(), dma);
+    let booted = loopback.boot(IDENTITY);
+    (loopback, booted)
+}
+
+fn refused(items: Items) -> (String, FailureCode) {
+    let error = boot(items, true).1.unwrap_err();
+    (error.to_string(), error.code())
+}
+
+#[test]
+fn a_pvh_kernel_gets_its_parameters_and_its_initrd_by_dma_as_by_port() {
+    for dma in [true, false] {
+        let initrd = pattern(100_001);
+        let items = with_pvh(items(), 0x100_0000, 0x20_0000, 0x100_0040);
+        let items = with_initrd(with_cmdline(items, "console=ttyS0"), &initrd);
+        let (loopback, booted) = boot(items, dma);
+        let booted = booted.unwrap();
+
+        let Entry::Pvh { entry, start_info } = booted.entry else {
+            panic!("{booted:?}")
+        };
+        assert_eq!(entry, 0x100_0040);
+        let place = booted.initrd.unwrap();
+        assert_eq!(place, Range::new(0x3fe_7000, 100_001).unwrap());
+        assert_eq!(loopback.bytes(place), initrd);
+        let info = loopback.bytes(Range::new(start_info.into(), 56).unwrap());
+        let info = StartInfo::read_from_bytes(&info).unwrap();
+        assert_eq!(info.nr_modules.get(), 1);
+        let cmdline = loopback.bytes(Range::new(info.cmdline_paddr.get(), 14).unwrap());
+        assert_eq!(cmdline, b"console=ttyS0\0");
+    }
+}
+
+#[test]
+fn a_bzimage_is_loaded_whole_at_its_preferred_address_by_dma_as_by_port() {
+    for dma in [true, false] {
+        let payload = pattern(300_000);
+        let image = bzimage(&header(payload.len(), 0x80_0000), &payload);
+        let items = with_cmdline(with_bzimage(items(), &image), "quiet");
+        let (loopback, booted) = boot(items, dma);
+        let booted = booted.unwrap();
+
+        let place = booted.kernel.unwrap();
+        assert_eq!(place.start(), 0x100_0000);
+        assert_eq!(loopback.bytes(place), payload);
+        let Entry::Linux64 { entry, boot_params } = booted.entry else {
+            panic!("{booted:?}")
+        };
+        assert_eq!(entry, 0x100_0200);
+        let page = loopback.bytes(Range::new(boot_params, 4096).unwrap());
+        let page = BootParams::read_from_bytes(&page).unwrap();
+        assert_eq!(page.hdr.boot_flag.get(), 0xaa55);
+        assert_eq!(usize::from(page.e820_entries), booted.regions.len());
+    }
+}
+
+/// The budget of port accesses: one for each item and two that find the device.
+#[test]
+fn a_boot_takes_one_doorbell_an_item() {
+    let pvh = || {
+        with_cmdline(
+            with_pvh(items(), 0x100_0000, 0x20_0000, 0x100_0040),
+            "quiet",
+        )
+    };
+    let image = bzimage(&header(0x1000, 0x80_0000), &pattern(0x1000));
+    let linux = || with_cmdline(with_bzimage(items(), &image), "quiet");
+    for (name, items, budget) in [
+        ("PVH", pvh(), 13),
+        ("PVH and initrd", with_initrd(pvh(), b"disk"), 14),
+        ("bzImage", linux(), 13),
+        ("bzImage and initrd", with_initrd(linux(), b"disk"), 14),
+    ] {
+        let (loopback, booted) = boot(items, true);
+        booted.unwrap();
+        assert_eq!(loopback.accesses, budget, "{name}");
+    }
+}
+
+#[test]
+fn an_empty_directory_has_no_memory_map() {
+    let mut items = Items::new();
+    items.set(Key::NB_CPUS, 1u16.to_le_bytes().to_vec());
+    assert_eq!(
+        refused(items),
+        (
+            "fw_cfg file etc/e820: expected a memory map, found no such file".into(),
+            FailureCode::MemoryMap
+        )
+    );
+}
+
+#[test]
+fn four_thousand_files_hide_nothing() {
+    let mut items = with_pvh(items(), 0x100_0000, 0x20_0000, 0x100_0040);
+    for index in 0..4_000 {
+        items
+            .add_file(&format!("a/{index}"), b"x".to_vec())
+            .unwrap();
+    }
+    items.add_file(file::TRACE, b"1".to_vec()).unwrap();
+    let (_, booted) = boot(items, true);
+    assert!(booted.unwrap().options.trace);
+}
+
+#[test]
+fn the_log_level_comes_from_its_file() {
+    for (text, level) in [
+        ("info", LogLevel::Info),
+        ("error", LogLevel::Error),
+        ("", LogLevel::Error),
+    ] {
+        let mut items = with_pvh(items(), 0x100_0000, 0x20_0000, 0x100_0040);
+        items.add_file(file::LOG, text.as_bytes().to_vec()).unwrap();
+        assert_eq!(boot(items, true).1.unwrap().options.log, level);
+    }
+}
+
+#[test]
+fn a_map_of_the_wrong_size_is_refused() {
+    for (size, sentence) in [
+        (0, "found 0 bytes"),
+        (19, "found 19 bytes"),
+        (39, "found 39 bytes"),
+        (20 * 513, "found 10260 bytes"),
+    ] {
+        let mut items = Items::new();
+        items.add_file(file::E820, vec![0; size]).unwrap();
+        let (text, code) = refused(items);
+        assert!(text.ends_with(sentence), "{text}");
+        assert_eq!(code, FailureCode::MemoryMap);
+    }
+}
+
+#[test]
+fn an_unsorted_and_overlapping_map_comes_out_sorted_and_apart() {
+    let records = [
+        record(48 * MIB, 16 * MIB, 1),
+        record(40 * MIB, MIB, 2),
+        record(0, 32 * MIB, 1),
+        record(16 * MIB, 34 * MIB, 1),
+        record(40 * MIB + 0x8_0000, MIB, 2),
+        record(20 * MIB, 0, 2),
+    ];
+    let items = with_pvh(items_with_map(&records), 0x100_0000, 0x20_0000, 0x100_0040);
+    let booted = boot(items, true).1.unwrap();
+    let map: Vec<_> = booted
+        .regions
+        .iter()
+        .map(|r| (r.start, r.end, r.kind))
+        .collect();
+    assert_eq!(
+        map,
+        [
+            (0, 0x9_f000, 1),
+            (0x9_f000, 0xa_0000, 2),
+            (0xf_0000, 0x10_0000, 2),
+            (0x10_0000, 40 * MIB, 1),
+            (40 * MIB, 41 * MIB + 0x8_0000, 2),
+            (41 * MIB + 0x8_0000, 64 * MIB, 1),
+        ]
+    );
+}
+
+#[test]
+fn more_ranges_than_a_kernel_takes_are_refused() {
+    let mut records = vec![record(0, 64 * MIB, 1)];
+    records.extend((0..200).map(|index| record(2 * MIB + index * 0x1_0000, 0x1000, 2)));
+    let items = with_pvh(items_with_map(&records), 0x100_0000, 0x1000, 0x100_0040);
+    let (text, code) = refused(items);
+    assert_eq!(
+        text,
+        "memory map: expected at most 128 separate ranges, found more"
+    );
+    assert_eq!(code, FailureCode::MemoryMap);
+}
+
+#[test]
+fn a_processor_count_that_makes_no_sense_is_refused() {
+    for count in [0u16, 256, 300] {
+        let mut items = items();
+        items.set(Key::NB_CPUS, count.to_le_bytes().to_vec());
+        assert_eq!(
+            refused(items),
+            (
+                format!("processors: expected 1 to 255, found {count}"),
+                FailureCode::ProcessorCount
+            )
+        );
+    }
+}
+
+#[test]
+fn every_kernel_that_cannot_be_started_has_its_sentence() {
+    let plain = header(0x1000, 0x80_0000);
+    let linux = |header: &_| with_bzimage(items(), &bzimage(header, &pattern(0x1000)));
+    let mut old = plain;
+    old.version = 0x020b.into();
+    let mut only_32 = plain;
+    only_32.xloadflags = 0.into();
+    let mut crooked = plain;
+    crooked.kernel_alignment = 3.into();
+    let mut foreign = plain;
+    foreign.header = *b"hdrs";
+    let mut multiboot = items();
+    set_u32(&mut multiboot, Key::KERNEL_ENTRY, 0x10_0000);
+
+    for (items, sentence, code) in [
+        (
+            items(),
+            "kernel: expected one in fw_cfg, found none",
+            FailureCode::KernelAbsent,
+        ),
+        (
+            multiboot,
+            "kernel: expected a PVH ELF or a bzImage, found a multiboot image",
+            FailureCode::KernelFormat,
+        ),
+        (
+            linux(&old),
+            "kernel: expected boot protocol 2.12 or later for its 64-bit entry, found version 0x20b",
+            FailureCode::KernelFormat,
+        ),
+        (
+            linux(&only_32),
+            "kernel: expected a 64-bit entry point (xloadflags bit 0), found xloadflags 0x0",
+            FailureCode::KernelFormat,
+        ),
+        (
+            linux(&crooked),
+            "kernel: expected kernel_alignment to be a power of two, found 0x3",
+            FailureCode::KernelFormat,
+        ),
+        (
+            linux(&foreign),
+            "kernel: expected a Linux setup header (0xaa55, HdrS), found 0xaa55, 0x73726468",
+            FailureCode::KernelFormat,
+        ),
+        (
+            with_pvh(items(), 0x100_0000, 0x1000, 0x100_1000),
+            "kernel: expected a PVH entry point inside the image at 0x1000000..0x1001000, \
+             found 0x1001000",
+            FailureCode::KernelFormat,
+        ),
+        (
+            with_pvh(items(), 0xf_0000, 0x2_0000, 0x10_0000),
+            "kernel: expected its image in RAM between 1 MiB and 4 GiB, \
+             found it at 0xf0000..0x110000",
+            FailureCode::KernelPlacement,
+        ),
+    ] {
+        assert_eq!(refused(items), (sentence.to_owned(), code));
+    }
+}
+
+#[test]
+fn an_init_size_beyond_all_memory_is_refused() {
+    let header = header(0x1000, u32::MAX);
+    let (text, code) = refused(with_bzimage(items(), &bzimage(&header, &pattern(0x1000))));
+    assert!(text.starts_with("kernel: expected 0xffffffff bytes of RAM at or above 0x1000000"));
+    assert_eq!(code, FailureCode::KernelPlacement);
+}
+
+#[test]
+fn an_initrd_larger_than_memory_is_refused() {
+    let mut items = with_pvh(items(), 0x100_0000, 0x1000, 0x100_0040);
+    set_u32(&mut items, Key::INITRD_SIZE, 0xffff_f000);
+    let (text, code) = refused(items);
+    assert!(
+        text.starts_with("initrd: expected 0xfffff000 free bytes"),
+        "{text}"
+    );
+    assert_eq!(code, FailureCode::Initrd);
+}
+
+/// A VMM whose map promises memory that its DMA does not reach.
+#[test]
+fn a_transfer_the_device_refuses_is_named() {
+    let map = [record(0, 128 * MIB, 1)];
+    let items = with_pvh(items_with_map(&map), 0x100_0000, 0x1000, 0x100_0040);
+    assert_eq!(
+        refused(with_initrd(items, b"disk")),
+        (
+            "fw_cfg item 0x12: expected 4 bytes, found DMA status 0x1".into(),
+            FailureCode::FwCfgTransfer
+        )
+    );
+}
+
+#[test]
+fn a_command_line_without_its_nul_is_ended() {
+    let mut items = with_pvh(items(), 0x100_0000, 0x1000, 0x100_0040);
+    set_u32(&mut items, Key::CMDLINE_SIZE, 4);
+    items.set(Key::CMDLINE_DATA, b"quietly".to_vec());
+    let (loopback, booted) = boot(items, true);
+    assert_eq!(loopback.bytes(booted.unwrap().handoff.cmdline), b"qui\0");
+}
