@@ -57,7 +57,11 @@ pub fn guests(workspace: &Workspace) -> Result<()> {
 
 /// The monitor for this machine.
 pub fn monitor(workspace: &Workspace) -> Result<()> {
-    cargo(workspace, "building microvm", &["--package", "vmm", "--release"])
+    cargo(
+        workspace,
+        "building microvm",
+        &["--package", "vmm", "--release"],
+    )
 }
 
 /// The monitor for a root file system without shared libraries.
@@ -74,7 +78,13 @@ fn bare_metal(workspace: &Workspace, package: &[&str], binary: &str) -> Result<V
     let mut arguments = package.to_vec();
     arguments.extend(["--profile", "rom", "--target", BARE_METAL]);
     cargo(workspace, &format!("building {binary}"), &arguments)?;
-    workspace::read(&workspace.target.join(Path::new(BARE_METAL)).join("rom").join(binary))
+    workspace::read(
+        &workspace
+            .target
+            .join(Path::new(BARE_METAL))
+            .join("rom")
+            .join(binary),
+    )
 }
 
 fn cargo(workspace: &Workspace, label: &str, arguments: &[&str]) -> Result<()> {

@@ -25,7 +25,10 @@ pub enum ImageError {
     Dynamic,
     /// Its segments are not where the image is.
     #[error("linked image: expected segments inside {expected:#x?}, found {found:#x?}")]
-    Outside { expected: Range<u64>, found: Range<u64> },
+    Outside {
+        expected: Range<u64>,
+        found: Range<u64>,
+    },
     /// Its reset vector is not where the processor starts.
     #[error("ROM: expected the entry point at {expected:#x}, found {found:#x}")]
     ResetVector { expected: u64, found: u64 },
@@ -36,14 +39,25 @@ pub enum ImageError {
 
 /// The bytes of all loadable segments from `base` on, and the end of the memory they want.
 fn flatten(elf: &Elf<'_>, bytes: &[u8], base: u64) -> Result<(Vec<u8>, u64), ImageError> {
-    if elf.program_headers.iter().any(|header| header.p_type == PT_DYNAMIC) {
+    if elf
+        .program_headers
+        .iter()
+        .any(|header| header.p_type == PT_DYNAMIC)
+    {
         return Err(ImageError::Dynamic);
     }
     let mut image = Vec::new();
     let mut memory_end = base;
-    for header in elf.program_headers.iter().filter(|header| header.p_type == PT_LOAD) {
+    for header in elf
+        .program_headers
+        .iter()
+        .filter(|header| header.p_type == PT_LOAD)
+    {
         let found = header.p_paddr..header.p_paddr.saturating_add(header.p_memsz);
-        let outside = || ImageError::Outside { expected: base..u64::MAX, found: found.clone() };
+        let outside = || ImageError::Outside {
+            expected: base..u64::MAX,
+            found: found.clone(),
+        };
         let offset = header.p_paddr.checked_sub(base).ok_or_else(outside)?;
         let offset = usize::try_from(offset).map_err(|_| outside())?;
         let data = bytes.get(header.file_range()).ok_or_else(outside)?;
@@ -62,11 +76,17 @@ pub fn rom(bytes: &[u8]) -> Result<Vec<u8>, ImageError> {
     let (image, end) = flatten(&elf, bytes, layout::ROM_ALIAS_START)?;
     let expected = layout::ROM_ALIAS_START..layout::ROM_ALIAS_END;
     if end != expected.end || image.len() as u64 != layout::ROM_SIZE {
-        return Err(ImageError::Outside { expected, found: layout::ROM_ALIAS_START..end });
+        return Err(ImageError::Outside {
+            expected,
+            found: layout::ROM_ALIAS_START..end,
+        });
     }
     let reset_vector = layout::ROM_ALIAS_END - 16;
     if elf.entry != reset_vector {
-        return Err(ImageError::ResetVector { expected: reset_vector, found: elf.entry });
+        return Err(ImageError::ResetVector {
+            expected: reset_vector,
+            found: elf.entry,
+        });
     }
     Ok(image)
 }
@@ -87,14 +107,19 @@ pub fn bzimage(bytes: &[u8]) -> Result<Vec<u8>, ImageError> {
     let (mut image, end) = flatten(&elf, bytes, base)?;
     image.resize(image.len().next_multiple_of(PARAGRAPH_SIZE), 0);
     if (image.len() as u64) <= ENTRY_64_OFFSET {
-        return Err(ImageError::Outside { expected: base..base + ENTRY_64_OFFSET, found: base..end });
+        return Err(ImageError::Outside {
+            expected: base..base + ENTRY_64_OFFSET,
+            found: base..end,
+        });
     }
     let base = u32::try_from(base).unwrap_or_default();
     let header_end = SETUP_HEADER_OFFSET + size_of::<SetupHeader>();
 
     let mut header = SetupHeader::new_zeroed();
     header.setup_sects = SETUP_SECTS;
-    header.syssize = u32::try_from(image.len() / PARAGRAPH_SIZE).unwrap_or(u32::MAX).into();
+    header.syssize = u32::try_from(image.len() / PARAGRAPH_SIZE)
+        .unwrap_or(u32::MAX)
+        .into();
     header.boot_flag = BOOT_FLAG.into();
     header.jump = [0xeb, u8::try_from(header_end - 0x202).unwrap_or(u8::MAX)];
     header.header = HEADER_MAGIC;
@@ -106,7 +131,9 @@ pub fn bzimage(bytes: &[u8]) -> Result<Vec<u8>, ImageError> {
     header.xloadflags = XLoadFlags::KERNEL_64.bits().into();
     header.cmdline_size = 2047.into();
     header.pref_address = u64::from(base).into();
-    header.init_size = u32::try_from(end - u64::from(base)).unwrap_or(u32::MAX).into();
+    header.init_size = u32::try_from(end - u64::from(base))
+        .unwrap_or(u32::MAX)
+        .into();
 
     let mut file = vec![0; SETUP_SIZE];
     file[SETUP_HEADER_OFFSET..header_end].copy_from_slice(header.as_bytes());

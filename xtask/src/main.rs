@@ -1,1 +1,68 @@
-fn main() {}
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The one front door: `cargo xtask VERB`, one file per verb.
+
+#![forbid(unsafe_code)]
+
+mod build;
+mod error;
+mod guest;
+mod host;
+mod image;
+mod images;
+mod lab;
+mod packages;
+mod process;
+mod progress;
+mod qemu;
+mod run;
+mod toolchain;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use error::Result;
+use workspace::Workspace;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo xtask",
+    about = "Builds, runs, tests and checks this tree"
+)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Build the ROM, the bare-metal guests and the monitor
+    Build(build::Args),
+    /// Obtain a stock kernel and make a root file system to boot
+    Guest(guest::Args),
+    /// Boot a guest, the best way that this machine allows
+    Run(run::Args),
+    /// Run a command where KVM works on any machine: inside QEMU's emulator
+    Lab(lab::Args),
+}
+
+fn main() -> ExitCode {
+    match dispatch(&Cli::parse().verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(verb: &Verb) -> Result<()> {
+    let workspace = Workspace::locate()?;
+    match verb {
+        Verb::Build(args) => build::run(&workspace, args),
+        Verb::Guest(args) => guest::run(&workspace, args),
+        Verb::Run(args) => run::run(&workspace, args),
+        Verb::Lab(args) => lab::run(&workspace, args),
+    }
+}

@@ -1,0 +1,19 @@
+#!/bin/busybox sh
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# The first process of the default guest: says that it was reached, then gives a shell, or ends
+# the machine when the kernel command line says qboot_rs.exit.
+/bin/busybox mkdir -p /proc /sys /dev /tmp /root
+/bin/busybox mount -t proc proc /proc
+/bin/busybox mount -t sysfs sysfs /sys
+/bin/busybox mount -t devtmpfs dev /dev
+exec </dev/console >/dev/console 2>&1
+echo "QBOOT-RS: init reached cpus=$(/bin/busybox grep -c '^processor' /proc/cpuinfo)"
+if ! /bin/busybox grep -qw 'qboot_rs.exit' /proc/cmdline; then
+    export PATH=/bin HOME=/root TERM=vt100 PS1='guest# '
+    /bin/busybox --install -s /bin
+    cd /root
+    # A session of its own with the terminal, so that Ctrl-C reaches what the shell runs.
+    setsid cttyhack sh
+fi
+# With reboot=t on the command line: a triple fault, which ends a machine that may not reboot.
+/bin/busybox reboot -f

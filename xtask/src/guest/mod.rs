@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `cargo xtask guest`: a stock kernel and a small root file system to boot.
+//!
+//! Out: paths under `target/guest/`. The kernel and busybox are Debian's, by its own package
+//! manager; everything that takes them also takes the user's own files instead.
+
+mod cache;
+mod compression;
+mod deb;
+mod initramfs;
+mod payload;
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+
+use crate::error::{Error, Result};
+use crate::progress::Progress;
+use crate::workspace::{Workspace, read, write_atomically};
+pub use compression::decompressed;
+pub use initramfs::Initramfs;
+
+/// What the default guest prints when its first process runs, before the number of CPUs.
+pub const INIT_REACHED: &str = "QBOOT-RS: init reached";
+/// On the kernel command line: end the machine after that line instead of giving a shell.
+pub const EXIT_WORD: &str = "qboot_rs.exit";
+/// The modules that make a stock kernel a host for virtual machines on AMD, in loading order.
+pub const KVM_MODULES: [&str; 3] = ["irqbypass.ko", "kvm.ko", "kvm-amd.ko"];
+
+const INIT: &str = include_str!("init.sh");
+const BZIMAGE: &str = "vmlinuz";
+const VMLINUX: &str = "vmlinux";
+const BUSYBOX: &str = "busybox";
+
+/// `cargo xtask guest`
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// The kernel to obtain
+    #[arg(long, value_enum, default_value_t = Flavour::Cloud)]
+    pub flavour: Flavour,
+    /// Ask the package lists for a newer version
+    #[arg(long)]
+    pub update: bool,
+}
+
+/// Debian's builds of the same kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
+pub enum Flavour {
+    /// `linux-image-cloud-amd64`: small, KVM host modules, cannot read MP tables
+    Cloud,
+    /// `linux-image-amd64`: reads MP tables
+    Amd64,
+}
+
+impl Flavour {
+    /// The kernel that can use that many CPUs whatever the machine describes them with.
+    pub fn for_cpus(cpus: u32) -> Self {
+        if cpus > 1 { Self::Amd64 } else { Self::Cloud }
+    }
+
+    fn package(self) -> &'static str {
+        match self {
+            Self::Cloud => "linux-image-cloud-amd64",
+            Self::Amd64 => "linux-image-amd64",
+        }
+    }
+}
+
+/// How a kernel is handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
+pub enum Format {
+    /// The uncompressed ELF file, entered as Xen's PVH
+    Pvh,
+    /// The compressed image of the Linux boot protocol
+    Bzimage,
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Pvh => "pvh",
+            Self::Bzimage => "bzimage",
+        })
+    }
+}
+
+/// Obtains what was asked for and says where it is.
+pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
+    let directory = kernel_directory(workspace, args.flavour, args.update)?;
+    busybox(workspace, args.update)?;
+    println!("bzimage  {}", directory.join(BZIMAGE).display());
+    println!("pvh      {}", directory.join(VMLINUX).display());
+    println!("initrd   {}", initrd(workspace)?.display());
+    Ok(())
+}
+
+/// The stock kernel in the given form.
+pub fn kernel(workspace: &Workspace, flavour: Flavour, format: Format) -> Result<PathBuf> {
+    let directory = kernel_directory(workspace, flavour, false)?;
+    Ok(directory.join(match format {
+        Format::Pvh => VMLINUX,
+        Format::Bzimage => BZIMAGE,
+    }))
+}
+
+/// A kernel of the user's own in the given form, or in the form that it has.
+pub fn own_kernel(workspace: &Workspace, path: &Path, format: Option<Format>) -> Result<PathBuf> {
+    if format != Some(Format::Pvh) {
+        return Ok(path.to_path_buf());
+    }
+    let image = read(path)?;
+    if image.starts_with(b"\x7fELF") {
+        return Ok(path.to_path_buf());
+    }
+    let name = format!("vmlinux-{:08x}", crc32fast::hash(&image));
+    let vmlinux = workspace.target.join("guest/own").join(name);
+    if !vmlinux.is_file() {
+        write_atomically(&vmlinux, &payload::vmlinux(path, &image)?)?;
+    }
+    Ok(vmlinux)
+}
+
+/// The default root file system: a static busybox and an init that says that it was reached.
+pub fn initrd(workspace: &Workspace) -> Result<PathBuf> {
+    let busybox = read(&busybox(workspace, false)?)?;
+    let path = workspace.target.join("guest/initrd.cpio");
+    let archive = assemble(&busybox).map_err(Error::file("assemble", &path))?;
+    if !std::fs::read(&path).is_ok_and(|present| present == archive) {
+        write_atomically(&path, &archive)?;
+    }
+    Ok(path)
+}
+
+/// The kernel command line of a guest: its console, how it ends, and more words.
+pub fn append(words: &[&str], terminal: bool) -> String {
+    let mut all = vec!["console=ttyS0", "reboot=t", "panic=-1"];
+    if !terminal {
+        all.push(EXIT_WORD);
+    }
+    all.extend(words);
+    all.join(" ")
+}
+
+/// The host modules of the cloud kernel, in loading order.
+pub fn kvm_modules(workspace: &Workspace) -> Result<Vec<PathBuf>> {
+    let directory = kernel_directory(workspace, Flavour::Cloud, false)?;
+    Ok(KVM_MODULES.map(|name| directory.join(name)).to_vec())
+}
+
+/// The static busybox.
+pub fn busybox(workspace: &Workspace, update: bool) -> Result<PathBuf> {
+    let directory = cache::obtain(workspace, "busybox-static", false, update, |package| {
+        let mut parts = Vec::new();
+        deb::extract(package, |path, file| {
+            if path.ends_with("bin/busybox") {
+                parts.push((BUSYBOX.to_owned(), bytes(file)?));
+                return Ok(deb::Progress::Complete);
+            }
+            Ok(deb::Progress::Continue)
+        })?;
+        complete(package, parts, 1)
+    })?;
+    Ok(directory.join(BUSYBOX))
+}
+
+fn kernel_directory(workspace: &Workspace, flavour: Flavour, update: bool) -> Result<PathBuf> {
+    let modules: &[&str] = match flavour {
+        Flavour::Cloud => &KVM_MODULES,
+        Flavour::Amd64 => &[],
+    };
+    cache::obtain(workspace, flavour.package(), true, update, |package| {
+        let _progress = Progress::start("unpacking the kernel package");
+        let mut parts = Vec::new();
+        deb::extract(package, |path, file| {
+            let name = path.rsplit('/').next().unwrap_or(path);
+            if path.starts_with("boot/vmlinuz-") {
+                parts.push((BZIMAGE.to_owned(), bytes(file)?));
+            } else if let Some(module) = modules.iter().find(|module| name.starts_with(**module)) {
+                parts.push(((*module).to_owned(), decompressed(bytes(file)?)?));
+            }
+            Ok(if parts.len() == modules.len() + 1 {
+                deb::Progress::Complete
+            } else {
+                deb::Progress::Continue
+            })
+        })?;
+        let mut parts = complete(package, parts, modules.len() + 1)?;
+        let vmlinux = parts
+            .iter()
+            .find(|(name, _)| name == BZIMAGE)
+            .map(|(_, image)| payload::vmlinux(package, image))
+            .transpose()?;
+        parts.extend(vmlinux.map(|elf| (VMLINUX.to_owned(), elf)));
+        Ok(parts)
+    })
+}
+
+fn complete(package: &Path, parts: Vec<cache::Part>, expected: usize) -> Result<Vec<cache::Part>> {
+    if parts.len() == expected {
+        return Ok(parts);
+    }
+    let names: Vec<_> = parts.iter().map(|(name, _)| name.as_str()).collect();
+    Err(Error::Format {
+        path: package.to_path_buf(),
+        expected: "a package with every file that is needed",
+        found: format!("{} of {expected} files, {names:?}", parts.len()),
+    })
+}
+
+fn bytes(file: &mut dyn io::Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn assemble(busybox: &[u8]) -> io::Result<Vec<u8>> {
+    let mut initramfs = Initramfs::new()?;
+    initramfs.program("bin/busybox", busybox)?;
+    initramfs.program("init", INIT.as_bytes())?;
+    initramfs.finish()
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn init_says_the_line_that_is_waited_for() {
+        assert!(INIT.contains(&format!("\"{INIT_REACHED} cpus=")));
+        assert!(INIT.contains(&format!("'{EXIT_WORD}'")));
+    }
+
+    #[test]
+    fn more_cpus_need_the_kernel_that_reads_mp_tables() {
+        assert_eq!(Flavour::for_cpus(1), Flavour::Cloud);
+        assert_eq!(Flavour::for_cpus(2), Flavour::Amd64);
+    }
+}

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `cargo xtask lab`: hardware-class KVM on any machine.
+//!
+//! QEMU's emulator with an emulated SVM boots a stock kernel through our ROM (the outer machine,
+//! L1), whose init loads KVM and runs our monitor, which boots the inner machine (L2) through our
+//! ROM again.
+
+mod outer;
+
+use std::io::{IsTerminal, stdin};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::guest::{self, Flavour, Format};
+use crate::images;
+use crate::process::{Bounds, End, Watch, Watched, shown, watch};
+use crate::qemu::{self, Accelerator, Boot, Qemu};
+use crate::workspace::{Workspace, write_atomically};
+pub use outer::{Job, Work, microvm};
+
+/// What the outer machine says at the end, before the status of the command.
+pub const EXIT_LINE: &str = "LAB: microvm exit=";
+
+/// `cargo xtask lab`
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Count instructions instead of time: every run with the same seed is the same run
+    #[arg(long)]
+    pub icount: bool,
+    /// The seed of the emulator's random numbers
+    #[arg(long, default_value_t = 1)]
+    pub seed: u32,
+    /// A shell in the outer machine instead of a command
+    #[arg(long, conflicts_with = "command")]
+    pub shell: bool,
+    /// Memory of the outer machine in MiB
+    #[arg(long, default_value_t = 3072, value_name = "MIB")]
+    pub memory: u32,
+    /// A file to carry along into the directory that the command starts in
+    #[arg(long = "file", value_name = "PATH")]
+    pub files: Vec<PathBuf>,
+    /// What to run in the outer machine, `microvm` being our monitor; arguments that name files
+    /// here are carried along [default: boot the default guest]
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+/// Builds what is needed and runs one command in the lab.
+pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
+    qemu::require()?;
+    let images = images::for_lab(workspace)?;
+    let terminal = stdin().is_terminal();
+    let mut job = Job {
+        bios: images.rom.clone(),
+        vmm: images.vmm,
+        files: args.files.clone(),
+        work: Work::Shell,
+        memory_mib: args.memory,
+        terminal,
+    };
+    if !args.shell {
+        let command = if args.command.is_empty() {
+            let boot = Boot {
+                bios: images.rom,
+                kernel: guest::kernel(workspace, Flavour::Cloud, Format::Pvh)?,
+                initrd: Some(guest::initrd(workspace)?),
+                append: guest::append(&[], terminal),
+                memory: "512M".into(),
+                cpus: 1,
+            };
+            microvm(&boot)
+        } else {
+            args.command.clone()
+        };
+        job.command(&command);
+    }
+    let mode = if args.icount {
+        Accelerator::Icount { seed: args.seed }
+    } else {
+        Accelerator::Tcg
+    };
+    if terminal {
+        eprintln!("xtask: Ctrl-A X ends the lab at any time");
+    }
+    let watched = boot(workspace, "lab", &job, mode, true)?;
+    match status(&watched.output) {
+        Some(0) => Ok(()),
+        Some(status) => Err(Error::Guest(format!(
+            "the command in the lab ended with status {status}"
+        ))),
+        None if job.terminal => Ok(()),
+        None => Err(Error::Guest(format!(
+            "the lab {} without a line `{EXIT_LINE}N`",
+            watched.end
+        ))),
+    }
+}
+
+/// The status that the outer machine said its command ended with.
+pub fn status(output: &str) -> Option<i32> {
+    let (_, rest) = output.rsplit_once(EXIT_LINE)?;
+    rest.lines().next()?.trim().parse().ok()
+}
+
+/// A status as the outer machine's `timeout` and our monitor mean it.
+pub fn meaning(status: i32) -> String {
+    match status {
+        137 => "status 137: it did not end in time and was stopped".to_owned(),
+        _ => format!("status {status}"),
+    }
+}
+
+/// The memory of an outer machine around an inner one with this much: room for the kernels and
+/// the root file systems, too.
+pub fn memory_mib(inner: &str) -> u32 {
+    const ROOM: u32 = 1536;
+    const DEFAULT: u32 = 512;
+    let digits = inner.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = if inner.ends_with(['g', 'G']) { 1024 } else { 1 };
+    let inner = digits
+        .parse::<u32>()
+        .ok()
+        .and_then(|number| number.checked_mul(unit));
+    inner.unwrap_or(DEFAULT).saturating_add(ROOM)
+}
+
+/// Boots the outer machine once and watches it to its end.
+pub fn boot(
+    workspace: &Workspace,
+    name: &str,
+    job: &Job,
+    mode: Accelerator,
+    echo: bool,
+) -> Result<Watched> {
+    let archive = Archive(
+        workspace
+            .target
+            .join(format!("lab/{name}-{}.cpio", std::process::id())),
+    );
+    write_atomically(&archive.0, &outer::archive(workspace, job, mode)?)?;
+    let machine = Qemu {
+        machine: "microvm".into(),
+        accelerator: mode,
+        nested: true,
+        boot: Boot {
+            bios: job.bios.clone(),
+            kernel: guest::kernel(workspace, Flavour::Cloud, Format::Pvh)?,
+            initrd: Some(archive.0.clone()),
+            append: outer::append(mode),
+            memory: format!("{}M", job.memory_mib),
+            cpus: 1,
+        },
+        monitor: job.terminal,
+    };
+    let mut command = machine.command();
+    if !job.terminal {
+        command.stdin(Stdio::null());
+    }
+    let how = Watch {
+        bounds: bounds(mode),
+        echo,
+        released_by: job.terminal.then_some(match job.work {
+            Work::Shell => outer::SHELL_PROMPT,
+            Work::Command(_) => guest::INIT_REACHED,
+        }),
+    };
+    if std::env::var_os("XTASK_SHOW").is_some() {
+        eprintln!("xtask: {}", shown(&command));
+    }
+    watch(&mut command, &how)
+}
+
+/// Boots the outer machine, again with another seed when it hangs; each hang is told to `remark`.
+///
+/// About three boots in a hundred hang in the emulator. A command that hangs is not one of them:
+/// the outer machine stops it and says so.
+pub fn boot_patiently(
+    workspace: &Workspace,
+    name: &str,
+    job: &Job,
+    mode: Accelerator,
+    echo: bool,
+    mut remark: impl FnMut(String),
+) -> Result<Watched> {
+    const ATTEMPTS: u32 = 3;
+    let mut mode = mode;
+    let mut attempt = 1;
+    loop {
+        let watched = boot(workspace, name, job, mode, echo)?;
+        if !matches!(watched.end, End::Silent(_)) || attempt == ATTEMPTS {
+            return Ok(watched);
+        }
+        attempt += 1;
+        if let Accelerator::Icount { seed } = &mut mode {
+            *seed += 1;
+        }
+        remark(format!(
+            "the lab's outer machine {}, which the emulator does now and then; attempt {attempt} \
+             of {ATTEMPTS}{}",
+            watched.end,
+            match mode {
+                Accelerator::Icount { seed } => format!(" with seed {seed}"),
+                _ => String::new(),
+            }
+        ));
+    }
+}
+
+fn bounds(mode: Accelerator) -> Bounds {
+    match mode {
+        Accelerator::Icount { .. } => Bounds {
+            silence: Duration::from_secs(150),
+            total: Duration::from_secs(400),
+        },
+        _ => Bounds {
+            silence: Duration::from_secs(90),
+            total: Duration::from_secs(300),
+        },
+    }
+}
+
+/// The outer machine's root file system, for as long as it is needed.
+struct Archive(PathBuf);
+
+impl Drop for Archive {
+    fn drop(&mut self) {
+        // Nothing depends on its absence.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// The name of a file in the lab.
+fn base_name(path: &Path) -> String {
+    path.file_name()
+        .unwrap_or(path.as_os_str())
+        .to_string_lossy()
+        .into_owned()
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn the_last_exit_line_counts() {
+        let output = "LAB: microvm exit=1\r\nx\r\nLAB: microvm exit=0\r\n[  1.2] reboot\r\n";
+
+        assert_eq!(status(output), Some(0));
+        assert_eq!(status("nothing"), None);
+    }
+
+    #[test]
+    fn the_outer_machine_is_larger_than_the_inner_one() {
+        assert_eq!(memory_mib("512M"), 2048);
+        assert_eq!(memory_mib("1G"), 2560);
+        assert_eq!(memory_mib("256"), 1792);
+    }
+}

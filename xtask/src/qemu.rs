@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The command line of a QEMU that boots our ROM.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::error::Result;
+use crate::host;
+use crate::packages;
+
+const PROGRAM: &str = "qemu-system-x86_64";
+/// The second package holds the option ROMs that the first one looks for.
+const PACKAGES: [&str; 2] = ["qemu-system-x86", "seabios"];
+
+/// Installs QEMU, or says how to.
+pub fn require() -> Result<()> {
+    packages::require(PROGRAM, &PACKAGES)
+}
+
+/// What a machine boots, whoever makes the machine.
+#[derive(Clone, Debug)]
+pub struct Boot {
+    pub bios: PathBuf,
+    pub kernel: PathBuf,
+    pub initrd: Option<PathBuf>,
+    pub append: String,
+    /// As it is given to `-m`, for example `512M`.
+    pub memory: String,
+    pub cpus: u32,
+}
+
+/// Who runs the guest's instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accelerator {
+    Kvm,
+    /// The emulator at full speed.
+    Tcg,
+    /// The emulator with a clock that counts instructions, one a nanosecond: every run with the
+    /// same seed is the same run.
+    Icount {
+        seed: u32,
+    },
+}
+
+impl Accelerator {
+    /// What the guest kernel has to be told about time.
+    ///
+    /// Without a PM timer Linux measures the TSC with the PIT, which fails now and then on a busy
+    /// machine under TCG, and then it hangs.
+    pub fn time_words(self) -> Option<String> {
+        match self {
+            Self::Kvm => None,
+            Self::Tcg => Some(format!("tsc_early_khz={}", host::tsc_khz()?)),
+            Self::Icount { .. } => Some("tsc_early_khz=1000000".to_owned()),
+        }
+    }
+}
+
+/// A machine.
+#[derive(Clone, Debug)]
+pub struct Qemu {
+    /// Type and properties, for example `microvm,acpi=off`.
+    pub machine: String,
+    pub accelerator: Accelerator,
+    /// Virtualization for the guest's own use.
+    pub nested: bool,
+    pub boot: Boot,
+    /// Share the terminal with the monitor, so that Ctrl-A X ends it and Ctrl-C is the guest's.
+    pub monitor: bool,
+}
+
+impl Qemu {
+    pub fn command(&self) -> Command {
+        let boot = &self.boot;
+        let (accelerator, cpu) = match (self.accelerator, self.nested) {
+            (Accelerator::Kvm, _) => ("kvm", "host"),
+            (_, false) => ("tcg", "max"),
+            (_, true) => ("tcg", "max,+svm"),
+        };
+        let mut command = Command::new(PROGRAM);
+        command
+            .args(["-no-user-config", "-nodefaults", "-display", "none"])
+            .args(["-no-reboot", "-M"])
+            .arg(format!("{},accel={accelerator}", self.machine))
+            .args(["-cpu", cpu, "-m", &boot.memory])
+            .args(["-smp", &boot.cpus.to_string()])
+            .arg("-bios")
+            .arg(&boot.bios)
+            .arg("-kernel")
+            .arg(&boot.kernel);
+        if let Some(initrd) = &boot.initrd {
+            command.arg("-initrd").arg(initrd);
+        }
+        if !boot.append.is_empty() {
+            command.args(["-append", &boot.append]);
+        }
+        if let Accelerator::Icount { seed } = self.accelerator {
+            command.args(["-icount", "shift=0,sleep=off"]);
+            command.args(["-seed", &seed.to_string()]);
+            command.args(["-rtc", "base=2026-01-01T00:00:00,clock=vm"]);
+        }
+        let serial: OsString = if self.monitor { "mon:stdio" } else { "stdio" }.into();
+        command.arg("-serial").arg(serial);
+        command
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use crate::process::shown;
+
+    fn machine() -> Qemu {
+        Qemu {
+            machine: "microvm,acpi=off".into(),
+            accelerator: Accelerator::Icount { seed: 3 },
+            nested: true,
+            boot: Boot {
+                bios: "rom".into(),
+                kernel: "vmlinux".into(),
+                initrd: Some("cpio".into()),
+                append: "console=ttyS0 quiet".into(),
+                memory: "512M".into(),
+                cpus: 2,
+            },
+            monitor: false,
+        }
+    }
+
+    #[test]
+    fn a_counted_run_fixes_clock_and_seed() {
+        let line = shown(&machine().command());
+
+        assert!(line.contains("-icount shift=0,sleep=off -seed 3 -rtc base="));
+        assert!(line.contains("-M microvm,acpi=off,accel=tcg -cpu max,+svm -m 512M -smp 2"));
+    }
+
+    #[test]
+    fn nothing_optional_is_given_empty() {
+        let mut machine = machine();
+        machine.boot.initrd = None;
+        machine.boot.append.clear();
+
+        let line = shown(&machine.command());
+
+        assert!(!line.contains("-initrd") && !line.contains("-append"));
+    }
+}
