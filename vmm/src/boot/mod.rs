@@ -9,6 +9,8 @@ mod e820;
 mod elf;
 mod input;
 mod kernel;
+#[cfg(test)]
+mod test;
 
 pub use elf::Segment;
 pub use input::Input;

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the program refuses, with which sentence and which exit status.
+//!
+//! None of these reaches KVM: everything the user gave is checked before.
+
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use vmm_sys_util::tempdir::TempDir;
+
+struct Bench {
+    directory: TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let directory = TempDir::new_with_prefix(std::env::temp_dir().join("refuse-")).unwrap();
+        std::fs::write(directory.as_path().join("rom"), vec![0; 0x1_0000]).unwrap();
+        Self { directory }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.as_path().join(name)
+    }
+
+    fn put(&self, name: &str, bytes: &[u8]) -> String {
+        std::fs::write(self.path(name), bytes).unwrap();
+        self.path(name).to_str().unwrap().into()
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_microvm"))
+            .args([
+                "--bios",
+                self.path("rom").to_str().unwrap(),
+                "--serial",
+                "none",
+            ])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    /// Runs, expects status 2 and one line on standard error, and gives the line.
+    fn refused(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let line = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {line}");
+        assert!(output.stdout.is_empty());
+        assert_eq!(line.lines().count(), 1, "{line}");
+        assert!(line.starts_with("microvm: "), "{line}");
+        line
+    }
+}
+
+#[test]
+fn wrong_usage_is_status_2_and_names_the_option() {
+    let bench = Bench::new();
+    for (arguments, words) in [
+        (&["--memory", "lots"][..], "--memory"),
+        (&["--cpus", "two"], "--cpus"),
+        (&["--serial", "pty"], "--serial"),
+        (&["--fw-cfg", "x"], "--fw-cfg"),
+        (&["--trace", "maybe"], "--trace"),
+        (&["--nonsense"], "--nonsense"),
+    ] {
+        let output = bench.run(arguments);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains(words), "{text}");
+    }
+}
+
+#[test]
+fn help_is_status_0_and_documents_the_exit_statuses() {
+    let output = Bench::new().run(&["--help"]);
+    assert_eq!(output.status.code(), Some(0));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.contains("128+n") && text.contains("Ctrl-a x"),
+        "{text}"
+    );
+}
+
+#[test]
+fn memory_that_no_machine_has_is_refused() {
+    let bench = Bench::new();
+    for size in ["0", "1", "1M", "2049K", "2047K", "100T"] {
+        assert!(
+            bench.refused(&["--memory", size]).contains("--memory"),
+            "{size}"
+        );
+    }
+}
+
+#[test]
+fn processor_counts_that_no_machine_has_are_refused() {
+    let bench = Bench::new();
+    for count in ["0", "256", "300"] {
+        let line = bench.refused(&["--cpus", count]);
+        assert!(line.contains(count) && line.contains("1 to 255"), "{line}");
+    }
+}
+
+#[test]
+fn a_missing_file_is_named_with_its_role() {
+    let bench = Bench::new();
+    let kernel = bench.put("kernel", b"no kernel");
+    for (arguments, role) in [
+        (&["--kernel", "/nonexistent"][..], "kernel /nonexistent"),
+        (
+            &["--kernel", &kernel, "--initrd", "/nonexistent"],
+            "initrd /nonexistent",
+        ),
+        (&["--bios", "/nonexistent"], "firmware image /nonexistent"),
+        (
+            &["--fw-cfg", "opt/x,file=/nonexistent"],
+            "fw_cfg file /nonexistent",
+        ),
+    ] {
+        // The later --bios is an error of its own, so it replaces the bench's.
+        let arguments: Vec<_> = arguments.to_vec();
+        let output = Command::new(env!("CARGO_BIN_EXE_microvm"))
+            .args(if arguments[0] == "--bios" {
+                vec![]
+            } else {
+                vec!["--bios".into(), bench.path("rom").into_os_string()]
+            })
+            .args(&arguments)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let line = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{line}");
+        assert!(line.contains(role), "{line}");
+    }
+}
+
+#[test]
+fn kernels_that_are_none_are_refused() {
+    let bench = Bench::new();
+    for (bytes, words) in [
+        (&b""[..], "an empty file"),
+        (b"x", "too short"),
+        (&[0; 9000], "expected a bzImage"),
+        (b"\x7fELF", "ELF header"),
+    ] {
+        let kernel = bench.put("kernel", bytes);
+        let line = bench.refused(&["--kernel", &kernel]);
+        assert!(line.contains(words) && line.contains(&kernel), "{line}");
+    }
+}
+
+#[test]
+fn firmware_images_of_wrong_sizes_are_refused() {
+    let bench = Bench::new();
+    for size in [0, 100, 0x1_0001] {
+        bench.put("rom", &vec![0; size]);
+        let line = bench.refused(&[]);
+        assert!(line.contains("multiple of 64 KiB") && line.contains(&format!("{size} bytes")));
+    }
+}
+
+#[test]
+fn options_that_mean_nothing_without_a_kernel_are_refused() {
+    let bench = Bench::new();
+    assert!(bench.refused(&["--append", "x"]).contains("--append"));
+    assert!(bench.refused(&["--initrd", "x"]).contains("--initrd"));
+}
+
+#[test]
+fn user_files_with_bad_or_taken_names_are_refused() {
+    let bench = Bench::new();
+    let long = format!("{},string=", "x".repeat(56));
+    for file in [
+        "etc/e820,string=",
+        "a b,string=",
+        "opt/org.qboot-rs/trace,string=1",
+        &long,
+    ] {
+        assert!(
+            bench.refused(&["--fw-cfg", file]).contains("fw_cfg file"),
+            "{file}"
+        );
+    }
+}
