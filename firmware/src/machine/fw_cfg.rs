@@ -22,8 +22,6 @@ const PATIENCE: u32 = 1 << 24;
 /// The device.
 pub struct FwCfg {
     dma: bool,
-    /// The item selected last, for error messages.
-    selected: Key,
 }
 
 impl FwCfg {
@@ -37,13 +35,11 @@ impl FwCfg {
             ports::probe_u32(PORT_DMA_LOW),
         ];
         let dma = halves.map(u32::to_le_bytes).as_flattened() == DMA_SIGNATURE;
-        let mut device = Self {
-            dma,
-            selected: Key::SIGNATURE,
-        };
+        let device = Self { dma };
         if !dma {
             let mut found = [0; 4];
-            device.read_by_port(Some(Key::SIGNATURE), &mut found);
+            select_by_port(Key::SIGNATURE);
+            read_by_port(&mut found);
             if found != SIGNATURE {
                 return Err(BootError::FwCfgAbsent {
                     found: u32::from_le_bytes(found),
@@ -57,104 +53,104 @@ impl FwCfg {
     pub const fn means(&self) -> Means {
         Means { dma: self.dma }
     }
+}
 
-    fn transfer(&mut self, key: Option<Key>, buffer: &mut [u8]) -> Result<(), TransferError> {
-        if self.dma {
-            // SAFETY: the buffer is borrowed for as long as the transfer lasts.
-            unsafe { self.read_by_dma(key, buffer.as_mut_ptr().expose_provenance(), buffer.len()) }
-        } else {
-            self.read_by_port(key, buffer);
-            Ok(())
+fn select_by_port(key: Key) {
+    // SAFETY: selecting an item changes no memory.
+    unsafe { ports::out_u16(PORT_SELECTOR, key.0) }
+}
+
+fn read_by_port(buffer: &mut [u8]) {
+    // SAFETY: the buffer is ours to write.
+    unsafe { ports::in_bytes(PORT_DATA, buffer.as_mut_ptr(), buffer.len()) }
+}
+
+/// Runs one DMA operation; `control` also names the item.
+///
+/// # Safety
+/// The `length` bytes at guest-physical `address` must be RAM that may be overwritten.
+unsafe fn read_by_dma(control: u32, address: u64, length: usize) -> Result<(), TransferError> {
+    let Ok(size) = u32::try_from(length) else {
+        return Err(refused(control, length, u32::MAX));
+    };
+    let mut descriptor = DmaDescriptor {
+        control: control.into(),
+        length: size.into(),
+        address: address.into(),
+    };
+    let descriptor = &raw mut descriptor;
+    // The stack lies below 4 GiB, so the high half of the register keeps its resting zero.
+    let doorbell = descriptor.expose_provenance() as u32;
+    // SAFETY: the descriptor is complete and lives until the device is done; what it makes the
+    // device write is covered by the caller's promise.
+    unsafe { ports::out_u32(PORT_DMA_LOW, doorbell.to_be()) }
+    let mut status = 0;
+    for _ in 0..PATIENCE {
+        // SAFETY: a live local, written by the device only.
+        status = unsafe { ptr::read_volatile(&raw const (*descriptor).control) }.get();
+        if status == 0 {
+            return Ok(());
+        }
+        if status & DmaControl::ERROR.bits() != 0 {
+            break;
         }
     }
+    Err(refused(control, length, status))
+}
 
-    fn read_by_port(&mut self, key: Option<Key>, buffer: &mut [u8]) {
-        self.select_by_port(key);
-        // SAFETY: the buffer is ours to write.
-        unsafe { ports::in_bytes(PORT_DATA, buffer.as_mut_ptr(), buffer.len()) }
-    }
-
-    fn select_by_port(&mut self, key: Option<Key>) {
-        if let Some(key) = key {
-            self.selected = key;
-            // SAFETY: selecting an item changes no memory.
-            unsafe { ports::out_u16(PORT_SELECTOR, key.0) }
-        }
-    }
-
-    /// # Safety
-    /// The `length` bytes at guest-physical `address` must be RAM that may be overwritten.
-    unsafe fn read_by_dma(
-        &mut self,
-        key: Option<Key>,
-        address: usize,
-        length: usize,
-    ) -> Result<(), TransferError> {
-        let control = match key {
-            Some(key) => {
-                self.selected = key;
-                DmaControl::READ.with_key(key)
-            }
-            None => DmaControl::READ.bits(),
-        };
-        let error = |control| TransferError {
-            key: self.selected,
-            length,
-            control,
-        };
-        let mut descriptor = DmaDescriptor {
-            control: control.into(),
-            length: u32::try_from(length).map_err(|_| error(u32::MAX))?.into(),
-            address: (address as u64).into(),
-        };
-        let descriptor = &raw mut descriptor;
-        // The stack lies below 4 GiB, so the high half of the register keeps its resting zero.
-        let doorbell = descriptor.expose_provenance() as u32;
-        // SAFETY: the descriptor is complete and lives until the device is done; what it makes
-        // the device write is covered by the caller's promise.
-        unsafe { ports::out_u32(PORT_DMA_LOW, doorbell.to_be()) }
-        for _ in 0..PATIENCE {
-            // SAFETY: a live local, written by the device only.
-            let control = unsafe { ptr::read_volatile(&raw const (*descriptor).control) }.get();
-            if control == 0 {
-                return Ok(());
-            }
-            if control & DmaControl::ERROR.bits() != 0 {
-                return Err(error(control));
-            }
-        }
-        Err(error(0))
+/// The error of the operation that `control` started.
+#[cold]
+fn refused(control: u32, length: usize, status: u32) -> TransferError {
+    let [_, _, low, high] = control.to_le_bytes();
+    TransferError {
+        key: Key(u16::from_le_bytes([low, high])),
+        length,
+        control: status,
     }
 }
 
 impl Transport for FwCfg {
     fn read(&mut self, key: Key, buffer: &mut [u8]) -> Result<(), TransferError> {
-        self.transfer(Some(key), buffer)
+        if self.dma {
+            let control = DmaControl::READ.with_key(key);
+            // SAFETY: the buffer is borrowed for as long as the transfer lasts.
+            return unsafe { read_by_dma(control, address_of(buffer), buffer.len()) };
+        }
+        select_by_port(key);
+        read_by_port(buffer);
+        Ok(())
     }
 
     fn read_more(&mut self, buffer: &mut [u8]) -> Result<(), TransferError> {
-        self.transfer(None, buffer)
+        if self.dma {
+            let control = DmaControl::READ.bits();
+            // SAFETY: as in `read`.
+            return unsafe { read_by_dma(control, address_of(buffer), buffer.len()) };
+        }
+        read_by_port(buffer);
+        Ok(())
     }
 
     fn load(&mut self, key: Key, to: Range) -> Result<(), TransferError> {
+        let control = DmaControl::READ.with_key(key);
         let length = to.size() as usize;
         if to.start() < HIGH_RAM_START {
-            return Err(TransferError {
-                key,
-                length,
-                control: u32::MAX,
-            });
+            return Err(refused(control, length, u32::MAX));
         }
         if self.dma {
             // SAFETY: nothing of the firmware lies at or above 1 MiB, and the plan has found this
             // range to be RAM that nothing else uses.
-            unsafe { self.read_by_dma(Some(key), to.start() as usize, length) }
-        } else {
-            self.select_by_port(Some(key));
-            let to = ptr::with_exposed_provenance_mut(to.start() as usize);
-            // SAFETY: as above; without DMA the plan stays in the first 4 GiB, which are mapped.
-            unsafe { ports::in_bytes(PORT_DATA, to, length) }
-            Ok(())
+            return unsafe { read_by_dma(control, to.start(), length) };
         }
+        select_by_port(key);
+        let to = ptr::with_exposed_provenance_mut(to.start() as usize);
+        // SAFETY: as above; without DMA the plan stays in the first 4 GiB, which are mapped.
+        unsafe { ports::in_bytes(PORT_DATA, to, length) }
+        Ok(())
     }
+}
+
+/// The guest-physical address of memory that the device is to write: memory is mapped to itself.
+fn address_of(buffer: &mut [u8]) -> u64 {
+    buffer.as_mut_ptr().expose_provenance() as u64
 }

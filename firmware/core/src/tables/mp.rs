@@ -15,6 +15,7 @@ use abi::mp::{
     IO_APIC_ENABLED, InterruptEntry, IoApicEntry, PROCESSOR_BOOTSTRAP, PROCESSOR_ENABLED,
     ProcessorEntry, SPEC_REVISION_1_4,
 };
+use zerocopy::little_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Size in bytes of the floating pointer.
@@ -27,6 +28,57 @@ const ISA_INTERRUPTS: u16 = 15;
 const APIC_VERSION: u8 = 0x14;
 
 const ISA_BUS: u8 = 0;
+
+/// A wire of the ISA bus to the I/O APIC pin of the same number; the table names the I/O APIC.
+const fn isa_wire(irq: u8) -> InterruptEntry {
+    InterruptEntry {
+        entry_type: ENTRY_IO_INTERRUPT,
+        interrupt_type: INTERRUPT_INT,
+        flags: U16::new(0), // as the bus specifies: edge-triggered, active high
+        source_bus_id: ISA_BUS,
+        source_bus_irq: irq,
+        destination_apic_id: 0,
+        destination_apic_input: irq,
+    }
+}
+
+/// The ISA interrupts' wires, ready to be copied.
+const ISA_WIRES: [InterruptEntry; ISA_INTERRUPTS as usize] = [
+    isa_wire(0),
+    isa_wire(1),
+    isa_wire(3),
+    isa_wire(4),
+    isa_wire(5),
+    isa_wire(6),
+    isa_wire(7),
+    isa_wire(8),
+    isa_wire(9),
+    isa_wire(10),
+    isa_wire(11),
+    isa_wire(12),
+    isa_wire(13),
+    isa_wire(14),
+    isa_wire(15),
+];
+
+/// Section 3.6.2.2 (virtual wire mode): the 8259 pair reaches the bootstrap processor, whose ID is
+/// 0 on every machine we know, at LINT0; NMI reaches every processor at LINT1.
+const LOCAL_WIRES: [InterruptEntry; 2] = [
+    InterruptEntry {
+        entry_type: ENTRY_LOCAL_INTERRUPT,
+        interrupt_type: INTERRUPT_EXTINT,
+        destination_apic_id: 0,
+        destination_apic_input: 0,
+        ..isa_wire(0)
+    },
+    InterruptEntry {
+        entry_type: ENTRY_LOCAL_INTERRUPT,
+        interrupt_type: INTERRUPT_NMI,
+        destination_apic_id: ALL_LOCAL_APICS,
+        destination_apic_input: 1,
+        ..isa_wire(0)
+    },
+];
 
 /// What follows the processor entries; its size does not depend on the machine.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -152,45 +204,14 @@ fn write_wiring(wiring: &mut Wiring, highest_cpu: u8, irq0_override: bool) {
         flags: IO_APIC_ENABLED,
         address: u32::try_from(IO_APIC_ADDR).unwrap_or_default().into(),
     };
-    let isa = InterruptEntry {
-        entry_type: ENTRY_IO_INTERRUPT,
-        interrupt_type: INTERRUPT_INT,
-        flags: 0.into(),
-        source_bus_id: ISA_BUS,
-        source_bus_irq: 0,
-        destination_apic_id: io_apic_id,
-        destination_apic_input: if irq0_override { 2 } else { 0 },
-    };
-    let irqs = [0].into_iter().chain([1]).chain(3..=15);
-    for (entry, irq) in wiring.isa.iter_mut().zip(irqs) {
-        *entry = InterruptEntry {
-            source_bus_irq: irq,
-            destination_apic_input: if irq == 0 {
-                isa.destination_apic_input
-            } else {
-                irq
-            },
-            ..isa
-        };
+    wiring.isa = ISA_WIRES;
+    for entry in &mut wiring.isa {
+        entry.destination_apic_id = io_apic_id;
     }
-    // Section 5.3.1 (virtual wire mode): the 8259 pair reaches the bootstrap processor, whose ID
-    // is 0 on every machine we know, at LINT0; NMI reaches every processor at LINT1.
-    let local = InterruptEntry {
-        entry_type: ENTRY_LOCAL_INTERRUPT,
-        interrupt_type: INTERRUPT_EXTINT,
-        destination_apic_id: 0,
-        destination_apic_input: 0,
-        ..isa
-    };
-    wiring.local = [
-        local,
-        InterruptEntry {
-            interrupt_type: INTERRUPT_NMI,
-            destination_apic_id: ALL_LOCAL_APICS,
-            destination_apic_input: 1,
-            ..local
-        },
-    ];
+    if let (true, Some(timer)) = (irq0_override, wiring.isa.first_mut()) {
+        timer.destination_apic_input = 2;
+    }
+    wiring.local = LOCAL_WIRES;
 }
 
 #[cfg(test)]
