@@ -32,9 +32,9 @@ pub enum ImageError {
     /// Its reset vector is not where the processor starts.
     #[error("ROM: expected the entry point at {expected:#x}, found {found:#x}")]
     ResetVector { expected: u64, found: u64 },
-    /// An instruction that some host's emulator does not run.
-    #[error("ROM: expected no {what}, found it at {address:#x}")]
-    Instruction { what: &'static str, address: u64 },
+    /// An instruction that a hypervisor's emulator does not run.
+    #[error("ROM: expected integer instructions only, found {what} at {address:#x}")]
+    Instruction { what: String, address: u64 },
 }
 
 /// The bytes of all loadable segments from `base` on, and the end of the memory they want.
@@ -88,7 +88,54 @@ pub fn rom(bytes: &[u8]) -> Result<Vec<u8>, ImageError> {
             found: elf.entry,
         });
     }
+    check_instructions(&elf, bytes)?;
     Ok(image)
+}
+
+/// The firmware also runs where KVM emulates every instruction: without x87, MMX, SSE and IRET.
+///
+/// Looks at the functions that the compiler made; `boot/` and `handoff/` are assembly in three
+/// modes, and short.
+fn check_instructions(elf: &Elf<'_>, bytes: &[u8]) -> Result<(), ImageError> {
+    use iced_x86::{Code, CpuidFeature, Decoder, DecoderOptions};
+    const UNWANTED: [CpuidFeature; 9] = [
+        CpuidFeature::FPU,
+        CpuidFeature::MMX,
+        CpuidFeature::SSE,
+        CpuidFeature::SSE2,
+        CpuidFeature::SSE3,
+        CpuidFeature::SSSE3,
+        CpuidFeature::SSE4_1,
+        CpuidFeature::SSE4_2,
+        CpuidFeature::AVX,
+    ];
+    const IRET: [Code; 3] = [Code::Iretw, Code::Iretd, Code::Iretq];
+
+    let text = elf
+        .section_headers
+        .iter()
+        .find(|header| elf.shdr_strtab.get_at(header.sh_name) == Some(".text"))
+        .and_then(|header| Some((header.sh_addr, bytes.get(header.file_range()?)?)));
+    let Some((start, text)) = text else {
+        return Err(ImageError::Elf(goblin::error::Error::Malformed("no .text section".into())));
+    };
+    let functions = elf.syms.iter().filter(|symbol| {
+        symbol.is_function() && symbol.st_size > 0 && symbol.st_value >= start
+    });
+    for function in functions {
+        let from = usize::try_from(function.st_value - start).unwrap_or(usize::MAX);
+        let size = usize::try_from(function.st_size).unwrap_or(usize::MAX);
+        let Some(code) = text.get(from..from.saturating_add(size)) else { continue };
+        for instruction in Decoder::with_ip(64, code, function.st_value, DecoderOptions::NONE) {
+            let unwanted = IRET.contains(&instruction.code())
+                || instruction.cpuid_features().iter().any(|feature| UNWANTED.contains(feature));
+            if unwanted {
+                let what = format!("{:?}", instruction.mnemonic());
+                return Err(ImageError::Instruction { what, address: instruction.ip() });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A bzImage with a 64-bit entry point around the linked guest.
@@ -164,6 +211,14 @@ mod test {
         image.extend([0; 4096]);
         image.extend([1]);
         assert_eq!(occupied(&image), 100 + 15 + 1);
+    }
+
+    #[test]
+    fn an_sse_instruction_is_found() {
+        let own = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        let elf = Elf::parse(&own).unwrap();
+        let found = check_instructions(&elf, &own);
+        assert!(matches!(found, Err(ImageError::Instruction { .. })), "{found:?}");
     }
 
     #[test]
