@@ -133,3 +133,128 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic elsewhere ends the machine; until then the registers are still registers.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use crate::devices::fw_cfg::Items;
+    use crate::memory::Layout;
+    use abi::debug::FailureCode;
+    use std::io::Write;
+    use std::time::Duration;
+    use vmm_sys_util::eventfd::EventFd;
+
+    #[derive(Clone, Default)]
+    struct Screen(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Screen {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn ports() -> (Ports, Screen) {
+        let screen = Screen::default();
+        let com1 = Com1::new(EventFd::new(0).unwrap(), Box::new(screen.clone()));
+        let cmos = Cmos::new(&Layout::new(256 << 20, 0x1_0000), || Duration::ZERO);
+        let fw_cfg = FwCfg::new(Items::new(), None).unwrap();
+        (Ports::new(Arc::new(com1), cmos, fw_cfg), screen)
+    }
+
+    fn read(ports: &Ports, port: u16, width: usize) -> Vec<u8> {
+        let mut data = vec![0xaa; width];
+        ports.read(port, width, &mut data).unwrap();
+        data
+    }
+
+    #[test]
+    fn ports_of_nobody_read_as_ones_at_every_width() {
+        let (ports, _) = ports();
+        for port in [
+            0, 0x20, 0x61, 0x80, 0x92, 0x402, 0xcf8, 0xcfc, 0x51c, 0x50f, 0xffff,
+        ] {
+            for width in [1, 2, 4] {
+                assert_eq!(read(&ports, port, width), vec![0xff; width], "{port:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_port_panics_at_any_width() {
+        let (ports, _) = ports();
+        for port in 0..=u16::MAX {
+            for width in [1, 2, 4] {
+                read(&ports, port, width);
+                ports.write(port, width, &[0; 4][..width]).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_string_of_bytes_goes_to_one_port() {
+        let (ports, screen) = ports();
+        ports.write(0x3f8, 1, b"hello").unwrap();
+        assert_eq!(*screen.0.lock().unwrap(), b"hello");
+        let mut signature = [0; 6];
+        assert_eq!(
+            ports.read(0x511, 1, &mut signature).unwrap(),
+            Some(Event::FwCfg)
+        );
+        assert_eq!(&signature, b"QEMU\0\0");
+    }
+
+    #[test]
+    fn a_wide_access_to_8_bit_registers_is_one_per_port() {
+        let (ports, _) = ports();
+        // Index and data of the RTC in one 16-bit write.
+        ports.write(0x70, 2, &[0x40, 0x5a]).unwrap();
+        ports.write(0x70, 1, &[0x40]).unwrap();
+        assert_eq!(read(&ports, 0x71, 1), [0x5a]);
+        assert_eq!(read(&ports, 0x70, 2), [0xff, 0x5a]);
+    }
+
+    #[test]
+    fn the_keyboard_controller_looks_absent_but_ready() {
+        let (ports, _) = ports();
+        assert_eq!(read(&ports, 0x64, 1), [0xfd]);
+        assert_eq!(read(&ports, 0x60, 1), [0xff]);
+    }
+
+    #[test]
+    fn resets_are_events_and_pci_addresses_are_not() {
+        let (ports, _) = ports();
+        assert_eq!(ports.write(0x64, 1, &[0xfe]).unwrap(), Some(Event::Reset));
+        assert_eq!(ports.write(0xcf9, 1, &[0x06]).unwrap(), Some(Event::Reset));
+        // Byte 1 of the PCI address register is port 0xCF9, but this is one access to 0xCF8.
+        assert_eq!(ports.write(0xcf8, 4, &[0, 0xff, 0, 0x80]).unwrap(), None);
+        assert_eq!(ports.write(0x64, 2, &[0xfe, 0xfe]).unwrap(), None);
+    }
+
+    #[test]
+    fn a_failure_ends_a_string_of_writes() {
+        let (ports, _) = ports();
+        let mut data = FailureCode::Memory.to_port_value().to_le_bytes().to_vec();
+        data.extend([0; 4]);
+        assert_eq!(
+            ports.write(0x51c, 4, &data).unwrap(),
+            Some(Event::Message(Message::Failure(FailureCode::Memory)))
+        );
+    }
+
+    #[test]
+    fn a_reset_reaches_every_device() {
+        let (ports, _) = ports();
+        ports.write(0x3ff, 1, &[0x55]).unwrap();
+        ports.write(0x70, 1, &[0x0d]).unwrap();
+        ports.write(0x510, 2, &[0x19, 0]).unwrap();
+        ports.reset().unwrap();
+        assert_eq!(read(&ports, 0x3ff, 1), [0]);
+        assert_eq!(read(&ports, 0x71, 1), [0], "index 0: seconds");
+        assert_eq!(read(&ports, 0x511, 1), [b'Q']);
+    }
+}

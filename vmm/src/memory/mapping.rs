@@ -9,10 +9,13 @@
 
 use super::{Error, Layout};
 use abi::layout::{HIGH_RAM_START, RAM_ABOVE_4G_START, ROM_TOP};
-use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion};
+use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion, VolatileSlice};
 
 const PROTECTION: i32 = libc::PROT_READ | libc::PROT_WRITE;
 const FLAGS: i32 = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+
+/// Size of a huge page on x86-64.
+const HUGE_PAGE: usize = 2 << 20;
 
 /// A mapping that outlives every view of it.
 #[derive(Debug)]
@@ -51,6 +54,21 @@ impl Eternal {
             .map_err(|error| refuse(error.to_string()))?;
         GuestRegionMmap::new(region, GuestAddress(guest))
             .ok_or_else(|| refuse("guest address overflows".into()))
+    }
+}
+
+/// Tells the host that all of `slice` is about to be written, so that it may use huge pages for
+/// what is large enough: 16 MiB then cost 8 page faults, not 4096.
+pub(super) fn expect_all_of(slice: VolatileSlice<'_>) {
+    let start = slice.ptr_guard_mut().as_ptr();
+    let skip = start.align_offset(HUGE_PAGE);
+    let length = slice.len().saturating_sub(skip) / HUGE_PAGE * HUGE_PAGE;
+    if length > 0 {
+        let start = start.wrapping_add(skip).cast();
+        // SAFETY: `start..start + length` lies within `slice`, which is mapped while it is
+        // borrowed. The advice changes no content and no protection; if the host does not
+        // follow it, nothing is lost.
+        unsafe { libc::madvise(start, length, libc::MADV_HUGEPAGE) };
     }
 }
 

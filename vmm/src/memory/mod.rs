@@ -170,6 +170,9 @@ impl Memory {
         if count == 0 {
             return Ok(());
         }
+        for slice in self.view.get_slices(start, count).flatten() {
+            mapping::expect_all_of(slice);
+        }
         file.seek(SeekFrom::Start(offset)).map_err(wrap)?;
         self.view
             .read_exact_volatile_from(start, &mut file, count)
