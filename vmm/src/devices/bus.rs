@@ -69,6 +69,7 @@ impl Ports {
             _ => {
                 for access in data.chunks_mut(width.max(1)) {
                     // Devices with 8-bit registers see a wider access as one per port.
+                    access.fill(0xff);
                     for (port, byte) in (port..=u16::MAX).zip(access) {
                         *byte = self.read_byte(port)?;
                     }
