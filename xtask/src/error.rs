@@ -56,14 +56,6 @@ pub enum Error {
     /// The images could not be built.
     #[error("{0}")]
     Build(Box<dyn std::error::Error + Send + Sync>),
-
-    /// One or more checks or cases failed; each has been reported where it happened.
-    #[error("{failed} of {of} {what} failed")]
-    Several {
-        failed: usize,
-        of: usize,
-        what: &'static str,
-    },
 }
 
 impl Error {

@@ -117,21 +117,32 @@ fn check_instructions(elf: &Elf<'_>, bytes: &[u8]) -> Result<(), ImageError> {
         .find(|header| elf.shdr_strtab.get_at(header.sh_name) == Some(".text"))
         .and_then(|header| Some((header.sh_addr, bytes.get(header.file_range()?)?)));
     let Some((start, text)) = text else {
-        return Err(ImageError::Elf(goblin::error::Error::Malformed("no .text section".into())));
+        return Err(ImageError::Elf(goblin::error::Error::Malformed(
+            "no .text section".into(),
+        )));
     };
-    let functions = elf.syms.iter().filter(|symbol| {
-        symbol.is_function() && symbol.st_size > 0 && symbol.st_value >= start
-    });
+    let functions = elf
+        .syms
+        .iter()
+        .filter(|symbol| symbol.is_function() && symbol.st_size > 0 && symbol.st_value >= start);
     for function in functions {
         let from = usize::try_from(function.st_value - start).unwrap_or(usize::MAX);
         let size = usize::try_from(function.st_size).unwrap_or(usize::MAX);
-        let Some(code) = text.get(from..from.saturating_add(size)) else { continue };
+        let Some(code) = text.get(from..from.saturating_add(size)) else {
+            continue;
+        };
         for instruction in Decoder::with_ip(64, code, function.st_value, DecoderOptions::NONE) {
             let unwanted = IRET.contains(&instruction.code())
-                || instruction.cpuid_features().iter().any(|feature| UNWANTED.contains(feature));
+                || instruction
+                    .cpuid_features()
+                    .iter()
+                    .any(|feature| UNWANTED.contains(feature));
             if unwanted {
                 let what = format!("{:?}", instruction.mnemonic());
-                return Err(ImageError::Instruction { what, address: instruction.ip() });
+                return Err(ImageError::Instruction {
+                    what,
+                    address: instruction.ip(),
+                });
             }
         }
     }
@@ -218,7 +229,10 @@ mod test {
         let own = std::fs::read(std::env::current_exe().unwrap()).unwrap();
         let elf = Elf::parse(&own).unwrap();
         let found = check_instructions(&elf, &own);
-        assert!(matches!(found, Err(ImageError::Instruction { .. })), "{found:?}");
+        assert!(
+            matches!(found, Err(ImageError::Instruction { .. })),
+            "{found:?}"
+        );
     }
 
     #[test]

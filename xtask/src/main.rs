@@ -15,6 +15,7 @@ mod process;
 mod progress;
 mod qemu;
 mod run;
+mod test;
 mod toolchain;
 mod workspace;
 
@@ -45,11 +46,13 @@ enum Verb {
     Run(run::Args),
     /// Run a command where KVM works on any machine: inside QEMU's emulator
     Lab(lab::Args),
+    /// Test every promise: on the host, on our monitor, on QEMU and in the lab
+    Test(test::Args),
 }
 
 fn main() -> ExitCode {
     match dispatch(&Cli::parse().verb) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("xtask: {error}");
             ExitCode::FAILURE
@@ -57,12 +60,15 @@ fn main() -> ExitCode {
     }
 }
 
-fn dispatch(verb: &Verb) -> Result<()> {
+/// Runs a verb. `test` and `check` have told of their failures themselves.
+fn dispatch(verb: &Verb) -> Result<ExitCode> {
     let workspace = Workspace::locate()?;
-    match verb {
+    let done = match verb {
         Verb::Build(args) => build::run(&workspace, args),
         Verb::Guest(args) => guest::run(&workspace, args),
         Verb::Run(args) => run::run(&workspace, args),
         Verb::Lab(args) => lab::run(&workspace, args),
-    }
+        Verb::Test(args) => return test::run(&workspace, args),
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }

@@ -6,8 +6,12 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::error::{Error, Result};
+
+/// Tells the writers of this process apart.
+static WRITES: AtomicU32 = AtomicU32::new(0);
 
 /// The source tree and the directory that everything made from it goes into.
 #[derive(Clone, Debug)]
@@ -60,13 +64,14 @@ impl Workspace {
     }
 }
 
-/// Writes a file so that it is there whole or not at all, also when two processes write it.
+/// Writes a file so that it is there whole or not at all, whoever else writes it.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory).map_err(Error::file("create", directory))?;
     }
     let mut partial = path.as_os_str().to_owned();
-    partial.push(format!(".{}.partial", std::process::id()));
+    let number = WRITES.fetch_add(1, Ordering::Relaxed);
+    partial.push(format!(".{}-{number}.partial", std::process::id()));
     let partial = PathBuf::from(partial);
     fs::write(&partial, bytes).map_err(Error::file("write", &partial))?;
     fs::rename(&partial, path).map_err(Error::file("rename to", path))

@@ -7,11 +7,15 @@
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use crate::error::{Error, Result};
 use crate::packages::{self, Package};
 use crate::workspace::{Workspace, read};
+
+/// Two cases that miss the same package do not download it twice.
+static MAKING: Mutex<()> = Mutex::new(());
 
 const STAMP: &str = "stamp";
 
@@ -30,6 +34,7 @@ pub fn obtain(
     update: bool,
     make: impl FnOnce(&Path) -> Result<Vec<Part>>,
 ) -> Result<PathBuf> {
+    let _one_at_a_time = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     let shelf = workspace.target.join("guest").join(name);
     if !update && let Some(directory) = newest(&shelf) {
         match damage(&directory) {

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `cargo xtask test`: every promise by name, from the unit tests to stock kernels.
+//!
+//! A floor is the first part of a name: `host` needs nothing, `vmm` our monitor, `qemu` that
+//! program, `lab` both. A new case is a line in one of the tables that [`cases`] joins.
+
+mod case;
+mod host;
+mod report;
+mod stock;
+mod summary;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+use crate::guest::{Flavour, Format};
+use crate::progress::Progress;
+use crate::workspace::Workspace;
+use case::{Case, Context, Outcome, Trial};
+use summary::Summary;
+
+/// `cargo xtask test`
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Count what this machine cannot do as a failure
+    #[arg(long)]
+    pub require: bool,
+    /// Say the names and run nothing
+    #[arg(long)]
+    pub list: bool,
+    /// Only cases whose name contains one of these
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+}
+
+impl Args {
+    fn wants(&self, name: &str) -> bool {
+        self.names.is_empty() || self.names.iter().any(|part| name.contains(part))
+    }
+
+    /// Whether the tests of the host have to be compiled to know.
+    fn may_want_host(&self, cases: &[Case]) -> bool {
+        let known = |part: &String| cases.iter().any(|case| case.name.contains(part));
+        !self.names.iter().all(known) || self.names.is_empty()
+    }
+}
+
+/// One finished case.
+struct Finished {
+    outcome: Outcome,
+    took: Duration,
+    remarks: Vec<String>,
+}
+
+/// Runs the cases that were asked for, and says at the very end how many ended how.
+pub fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
+    let all = cases();
+    let may_want_host = args.may_want_host(&all);
+    let wanted: Vec<_> = all
+        .into_iter()
+        .filter(|case| args.wants(&case.name))
+        .collect();
+    if args.list {
+        list(workspace, args, &wanted, may_want_host)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut summary = Summary::new(args.require);
+    if may_want_host {
+        host_floor(workspace, args, &mut summary)?;
+    }
+    let context = Context::new(workspace);
+    prepare(&context, &wanted);
+    in_parallel(&context, &wanted, |case, finished| {
+        let trial = Trial::new(workspace, &case.name);
+        summary.add(&case.name, &finished.outcome, Some(finished.took));
+        for remark in &finished.remarks {
+            println!("    {remark}");
+        }
+        match finished.outcome {
+            Outcome::Failed(_) => summary::show_log(&trial.log),
+            _ => drop(fs::remove_file(&trial.log)),
+        }
+    });
+    println!("{summary}");
+    Ok(ExitCode::from(u8::from(summary.failed() > 0)))
+}
+
+/// Every case but those of the host, which Cargo lists.
+fn cases() -> Vec<Case> {
+    let mut cases = report::cases();
+    cases.extend(stock::cases());
+    // The floors in the order of what they need; within one the order of its table.
+    let floor = |case: &Case| {
+        ["vmm/", "qemu/", "lab/"]
+            .iter()
+            .position(|floor| case.name.starts_with(floor))
+    };
+    cases.sort_by_key(floor);
+    cases
+}
+
+fn list(workspace: &Workspace, args: &Args, wanted: &[Case], host: bool) -> Result<()> {
+    if host {
+        let names = host::list(workspace)?.map_err(|output| {
+            Error::Guest(format!("the tests of the host do not compile:\n{output}"))
+        })?;
+        for name in names.iter().filter(|name| args.wants(name)) {
+            println!("{name}");
+        }
+    }
+    for case in wanted {
+        println!("{}", case.name);
+    }
+    Ok(())
+}
+
+fn host_floor(workspace: &Workspace, args: &Args, summary: &mut Summary) -> Result<()> {
+    let trial = Trial::new(workspace, "host");
+    let _ = fs::remove_file(&trial.log);
+    let outcomes = host::run(workspace, &trial)?;
+    let mut failed = false;
+    for (name, outcome) in outcomes.iter().filter(|(name, _)| args.wants(name)) {
+        failed |= matches!(outcome, Outcome::Failed(_));
+        summary.add(name, outcome, None);
+    }
+    if failed {
+        summary::show_log(&trial.log);
+    }
+    Ok(())
+}
+
+/// Makes what the cases share, one thing after the other, so that two at a time find it there.
+/// What cannot be made is told by each case that needs it.
+fn prepare(context: &Context<'_>, wanted: &[Case]) {
+    let floor = |name: &str| wanted.iter().any(|case| case.name.starts_with(name));
+    if floor("vmm/") {
+        let _ = context.host();
+    }
+    if floor("qemu/") || floor("lab/") {
+        let _ = context.qemu();
+    }
+    if floor("lab/") {
+        let _ = context.lab();
+    }
+    if wanted.iter().any(|case| case.name.contains("report")) {
+        let _ = context.guest("report.elf");
+    }
+    if wanted.iter().any(|case| case.name.contains("debian")) {
+        let _ = context.initrd();
+        for flavour in [Flavour::Cloud, Flavour::Amd64] {
+            let _ = context.kernel(flavour, Format::Pvh);
+        }
+    }
+}
+
+/// Runs the cases two at a time where there are two cores, and tells of them in their order.
+fn in_parallel(context: &Context<'_>, cases: &[Case], mut tell: impl FnMut(&Case, Finished)) {
+    const AT_A_TIME: usize = 2;
+    let workers = thread::available_parallelism().map_or(1, |cores| cores.get().min(AT_A_TIME));
+    let next = AtomicUsize::new(0);
+    let (sender, receiver) = mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            let (next, sender) = (&next, sender.clone());
+            scope.spawn(move || {
+                while let Some(index) = Some(next.fetch_add(1, Ordering::Relaxed))
+                    && let Some(case) = cases.get(index)
+                {
+                    // The receiver lives until every sender is gone.
+                    let _ = sender.send((index, run_one(context, case)));
+                }
+            });
+        }
+        drop(sender);
+        let mut waiting = BTreeMap::new();
+        for turn in 0..cases.len() {
+            let Some(case) = cases.get(turn) else { break };
+            let progress = Progress::start(format!("running {}", case.name));
+            while !waiting.contains_key(&turn) {
+                match receiver.recv() {
+                    Ok((index, finished)) => waiting.insert(index, finished),
+                    Err(_) => return,
+                };
+            }
+            drop(progress);
+            if let Some(finished) = waiting.remove(&turn) {
+                tell(case, finished);
+            }
+        }
+    });
+}
+
+fn run_one(context: &Context<'_>, case: &Case) -> Finished {
+    let trial = Trial::new(context.workspace, &case.name);
+    let _ = fs::remove_file(&trial.log);
+    let started = Instant::now();
+    let outcome = (case.run)(context, &trial).into();
+    Finished {
+        outcome,
+        took: started.elapsed(),
+        remarks: trial.into_remarks(),
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn every_case_has_a_floor_and_a_name_of_its_own() {
+        let cases = cases();
+        let names: std::collections::BTreeSet<_> = cases.iter().map(|case| &case.name).collect();
+
+        assert_eq!(names.len(), cases.len());
+        assert!(names.iter().all(|name| name.split('/').count() == 2));
+    }
+
+    #[test]
+    fn the_host_is_left_alone_when_only_other_floors_are_named() {
+        let args = |names: &[&str]| Args {
+            require: false,
+            list: false,
+            names: names.iter().map(|&name| name.to_owned()).collect(),
+        };
+
+        assert!(!args(&["lab/"]).may_want_host(&cases()));
+        assert!(args(&["e820"]).may_want_host(&cases()));
+        assert!(args(&[]).may_want_host(&cases()));
+    }
+}

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Stock Debian up to its first process: on QEMU with our ROM, and on our monitor in the lab.
+
+use crate::guest::{self, Flavour, Format, INIT_REACHED};
+use crate::lab::{self, Job, Work};
+use crate::process::{Bounds, End, Watch, watch};
+use crate::qemu::{Accelerator, Boot, Qemu};
+
+use super::case::{Case, Context, Outcome, Run, Trial, expect};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+const MEMORY: &str = "512M";
+const SEED: u32 = 1;
+
+/// Every way that a stock kernel is booted.
+pub fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for format in [Format::Pvh, Format::Bzimage] {
+        for cpus in [1, 2] {
+            for acpi in [true, false] {
+                let name = format!("qemu/debian-{format}-{}-{}", count(cpus), tables(acpi));
+                cases.push(Case::new(name, move |context, trial| {
+                    on_qemu(context, trial, format, cpus, acpi)
+                }));
+            }
+        }
+    }
+    for format in [Format::Pvh, Format::Bzimage] {
+        for cpus in [1, 2] {
+            let name = format!("lab/debian-{format}-{}", count(cpus));
+            cases.push(Case::new(name, move |context, trial| {
+                let output = in_lab(context, trial, format, cpus)?;
+                reached(&output, cpus)
+            }));
+        }
+    }
+    cases.push(Case::new("lab/same-seed-same-run", same_run));
+    cases
+}
+
+fn count(cpus: u32) -> String {
+    format!("{cpus}cpu{}", if cpus == 1 { "" } else { "s" })
+}
+
+fn tables(acpi: bool) -> &'static str {
+    if acpi { "acpi" } else { "noacpi" }
+}
+
+fn boot(
+    context: &Context<'_>,
+    bios: PathBuf,
+    format: Format,
+    cpus: u32,
+    words: &[&str],
+) -> Result<Boot, Outcome> {
+    Ok(Boot {
+        bios,
+        kernel: context.kernel(Flavour::for_cpus(cpus), format)?,
+        initrd: Some(context.initrd()?),
+        append: guest::append(words, false),
+        memory: MEMORY.into(),
+        cpus,
+    })
+}
+
+fn on_qemu(context: &Context<'_>, trial: &Trial, format: Format, cpus: u32, acpi: bool) -> Run {
+    context.qemu()?;
+    let time = Accelerator::Tcg.time_words();
+    let words: Vec<_> = time.iter().map(String::as_str).collect();
+    let boot = boot(context, context.rom()?, format, cpus, &words)?;
+    let machine = Qemu {
+        machine: format!("microvm,acpi={}", if acpi { "on" } else { "off" }),
+        accelerator: Accelerator::Tcg,
+        nested: false,
+        boot,
+        monitor: false,
+    };
+    let output = watched(trial, &machine)?;
+    reached(&output, cpus)
+}
+
+/// Runs a QEMU to its end, which has to be its own and with status 0: what it said.
+pub fn watched(trial: &Trial, machine: &Qemu) -> Result<String, Outcome> {
+    let how = Watch {
+        bounds: Bounds {
+            silence: Duration::from_secs(60),
+            total: Duration::from_secs(150),
+        },
+        echo: false,
+        released_by: None,
+    };
+    let watched = watch(machine.command().stdin(Stdio::null()), &how)?;
+    trial.keep(&watched.output)?;
+    match watched.end {
+        End::Exited(status) if status.success() => Ok(watched.output),
+        end => Err(Outcome::Failed(format!("QEMU {end}"))),
+    }
+}
+
+fn in_lab(
+    context: &Context<'_>,
+    trial: &Trial,
+    format: Format,
+    cpus: u32,
+) -> Result<String, Outcome> {
+    let images = context.lab()?;
+    let boot = boot(context, images.rom.clone(), format, cpus, &[])?;
+    monitor_in_lab(context, trial, &boot)
+}
+
+/// Runs our monitor in the lab, which has to end with status 0: what was said.
+pub fn monitor_in_lab(
+    context: &Context<'_>,
+    trial: &Trial,
+    boot: &Boot,
+) -> Result<String, Outcome> {
+    let images = context.lab()?;
+    // The outer machine's own kernel and root file system.
+    context.kernel(Flavour::Cloud, Format::Pvh)?;
+    context.initrd()?;
+    let mut job = Job {
+        bios: images.rom,
+        vmm: images.vmm,
+        files: Vec::new(),
+        work: Work::Shell,
+        memory_mib: lab::memory_mib(&boot.memory),
+        terminal: false,
+    };
+    job.command(&lab::microvm(boot));
+    let mode = Accelerator::Icount { seed: SEED };
+    let name = trial.file_name();
+    let watched = lab::boot_patiently(context.workspace, &name, &job, mode, false, |remark| {
+        trial.remark(remark);
+    })?;
+    trial.keep(&watched.output)?;
+    match (lab::status(&watched.output), watched.end) {
+        (Some(0), End::Exited(_)) => Ok(watched.output),
+        (Some(0), end) => Err(Outcome::Failed(format!("the lab's outer machine {end}"))),
+        (Some(status), _) => Err(Outcome::Failed(format!(
+            "our monitor ended with {}",
+            lab::meaning(status)
+        ))),
+        (None, end) => Err(Outcome::Failed(format!(
+            "the lab's outer machine {end} without saying how our monitor ended"
+        ))),
+    }
+}
+
+fn same_run(context: &Context<'_>, trial: &Trial) -> Run {
+    let first = in_lab(context, trial, Format::Pvh, 1)?;
+    let second = in_lab(context, trial, Format::Pvh, 1)?;
+    expect(first == second, || {
+        let line = first
+            .lines()
+            .zip(second.lines())
+            .find(|(one, other)| one != other);
+        format!("two runs with seed {SEED} differ, first in {line:?}")
+    })
+}
+
+/// The guest's first process ran, and saw every CPU.
+fn reached(output: &str, cpus: u32) -> Run {
+    let expected = format!("{INIT_REACHED} cpus={cpus}");
+    let found = output.lines().find_map(|line| {
+        line.find(INIT_REACHED)
+            .map(|start| line[start..].trim_end())
+    });
+    expect(found == Some(expected.as_str()), || {
+        format!(
+            "expected `{expected}`, found {}",
+            found.map_or_else(|| "no such line".to_owned(), |line| format!("`{line}`"))
+        )
+    })
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn every_cpu_has_to_be_seen() {
+        assert_eq!(reached("x\r\nQBOOT-RS: init reached cpus=2\r\n", 2), Ok(()));
+        assert_eq!(
+            reached("QBOOT-RS: init reached cpus=1\r\n", 2),
+            Err(Outcome::Failed(
+                "expected `QBOOT-RS: init reached cpus=2`, found `QBOOT-RS: init reached cpus=1`"
+                    .into()
+            ))
+        );
+        assert!(reached("Kernel panic", 1).is_err());
+    }
+
+    #[test]
+    fn the_guest_of_a_case_ends_by_itself() {
+        assert!(guest::append(&[], false).contains(guest::EXIT_WORD));
+    }
+}
