@@ -53,6 +53,10 @@ pub enum Error {
     #[error("{0}")]
     Guest(String),
 
+    /// Rules of the tree that some file does not keep.
+    #[error("{} broken:\n  {}", .0.len(), .0.join("\n  "))]
+    Invariants(Vec<String>),
+
     /// The images could not be built.
     #[error("{0}")]
     Build(Box<dyn std::error::Error + Send + Sync>),

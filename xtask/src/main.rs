@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod build;
+mod check;
 mod error;
 mod guest;
 mod host;
@@ -48,6 +49,8 @@ enum Verb {
     Lab(lab::Args),
     /// Test every promise: on the host, on our monitor, on QEMU and in the lab
     Test(test::Args),
+    /// Check format, lints, documentation and the architecture's invariants
+    Check(check::Args),
 }
 
 fn main() -> ExitCode {
@@ -69,6 +72,7 @@ fn dispatch(verb: &Verb) -> Result<ExitCode> {
         Verb::Run(args) => run::run(&workspace, args),
         Verb::Lab(args) => lab::run(&workspace, args),
         Verb::Test(args) => return test::run(&workspace, args),
+        Verb::Check(args) => return check::run(&workspace, args),
     };
     done.map(|()| ExitCode::SUCCESS)
 }

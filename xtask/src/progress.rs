@@ -17,15 +17,15 @@ const CLEAR_LINE: &str = "\r\x1b[K";
 /// What is going on, said for as long as the value lives.
 #[derive(Debug)]
 pub struct Progress {
-    label: Option<Sender<String>>,
+    quiet: Option<Sender<()>>,
     speaker: Option<JoinHandle<()>>,
 }
 
 impl Progress {
     /// Starts to speak of `label`.
     pub fn start(label: impl Into<String>) -> Self {
-        let (sender, receiver) = mpsc::channel();
-        let mut label = label.into();
+        let (sender, receiver) = mpsc::channel::<()>();
+        let label = label.into();
         let terminal = stderr().is_terminal();
         let interval = if terminal {
             TERMINAL_INTERVAL
@@ -38,8 +38,7 @@ impl Progress {
             let mut wait = PATIENCE;
             loop {
                 match receiver.recv_timeout(wait) {
-                    Ok(next) => label = next,
-                    Err(RecvTimeoutError::Disconnected) => break,
+                    Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
                     Err(RecvTimeoutError::Timeout) => {
                         let seconds = started.elapsed().as_secs();
                         // Standard error may be closed; a sign of life is not worth an error.
@@ -64,23 +63,15 @@ impl Progress {
             }
         });
         Self {
-            label: Some(sender),
+            quiet: Some(sender),
             speaker: Some(speaker),
-        }
-    }
-
-    /// Speaks of something else from now on.
-    pub fn now(&self, label: impl Into<String>) {
-        if let Some(sender) = &self.label {
-            // The speaker lives as long as this value.
-            let _ = sender.send(label.into());
         }
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        drop(self.label.take());
+        drop(self.quiet.take());
         if let Some(speaker) = self.speaker.take() {
             let _ = speaker.join();
         }

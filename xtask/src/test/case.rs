@@ -58,10 +58,13 @@ pub fn expect(holds: bool, sentence: impl FnOnce() -> String) -> Run {
     }
 }
 
+/// What a case does.
+pub type Body = Box<dyn Fn(&Context<'_>, &Trial) -> Run + Send + Sync>;
+
 /// One promise, by name. The part of the name before the first `/` is its floor.
 pub struct Case {
     pub name: String,
-    pub run: Box<dyn Fn(&Context<'_>, &Trial) -> Run + Send + Sync>,
+    pub run: Body,
 }
 
 impl fmt::Debug for Case {

@@ -209,7 +209,7 @@ fn run_one(context: &Context<'_>, case: &Case) -> Finished {
 }
 
 #[cfg(test)]
-mod test {
+mod unit {
     use super::*;
 
     #[test]
