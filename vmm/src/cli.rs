@@ -4,7 +4,7 @@
 //! Option names follow QEMU's, with two dashes. Values are read by [`crate::config`]; wrong usage
 //! ends the process with status 2, as [`crate::status::Status::Refused`].
 
-use crate::config::{self, Config, SerialTarget, UserFile};
+use crate::config::{self, Config};
 use clap::{Parser, ValueEnum};
 use std::path::PathBuf;
 
@@ -44,17 +44,17 @@ struct Cli {
     )]
     append: String,
     /// RAM: a number of MiB, or one with the suffix K, M, G or T
-    #[arg(long, short, value_name = "SIZE", default_value = "128M", value_parser = config::parse_memory)]
-    memory: u64,
+    #[arg(long, short, value_name = "SIZE", default_value = "128M")]
+    memory: String,
     /// Number of processors, 1 to 255
-    #[arg(long, value_name = "N", default_value = "1", value_parser = config::parse_cpus)]
-    cpus: u32,
+    #[arg(long, value_name = "N", default_value = "1")]
+    cpus: String,
     /// Firmware image [default: qboot-rs.rom next to this program]
     #[arg(long, value_name = "FILE")]
     bios: Option<PathBuf>,
     /// COM1: stdio, none or file:PATH
-    #[arg(long, value_name = "TARGET", default_value = "stdio", value_parser = config::parse_serial)]
-    serial: SerialTarget,
+    #[arg(long, value_name = "TARGET", default_value = "stdio")]
+    serial: String,
     /// End the run when the guest resets (the default)
     #[arg(long, overrides_with = "reboot")]
     no_reboot: bool,
@@ -62,8 +62,8 @@ struct Cli {
     #[arg(long, overrides_with = "no_reboot")]
     reboot: bool,
     /// Add a fw_cfg file: name=NAME,string=TEXT or name=NAME,file=PATH
-    #[arg(long, value_name = "FILE", value_parser = config::parse_user_file)]
-    fw_cfg: Vec<UserFile>,
+    #[arg(long, value_name = "FILE")]
+    fw_cfg: Vec<String>,
     /// Offer the DMA interface of fw_cfg
     #[arg(
         long,
@@ -88,26 +88,30 @@ enum Switch {
     Off,
 }
 
-/// Reads the process's arguments; ends the process if they ask for help or make no sense.
-#[must_use]
-pub fn parse() -> Config {
+/// Reads the process's arguments. Ends the process if they ask for help or name no option of
+/// ours; values that make no sense are an error for the caller to report.
+pub fn parse() -> Result<Config, config::Error> {
     into_config(Cli::parse())
 }
 
-fn into_config(cli: Cli) -> Config {
-    Config {
+fn into_config(cli: Cli) -> Result<Config, config::Error> {
+    Ok(Config {
         kernel: cli.kernel,
         initrd: cli.initrd,
         append: cli.append,
-        memory: cli.memory,
-        cpus: cli.cpus,
+        memory: config::parse_memory(&cli.memory)?,
+        cpus: config::parse_cpus(&cli.cpus)?,
         bios: cli.bios.unwrap_or_else(default_bios),
-        serial: cli.serial,
+        serial: config::parse_serial(&cli.serial)?,
         reboot: cli.reboot,
         trace: matches!(cli.trace, Switch::On),
         fw_cfg_dma: matches!(cli.fw_cfg_dma, Switch::On),
-        fw_cfg: cli.fw_cfg,
-    }
+        fw_cfg: cli
+            .fw_cfg
+            .iter()
+            .map(|text| config::parse_user_file(text))
+            .collect::<Result<_, _>>()?,
+    })
 }
 
 fn default_bios() -> PathBuf {
@@ -119,11 +123,12 @@ fn default_bios() -> PathBuf {
 #[cfg(test)]
 mod test {
     use super::*;
+    use crate::config::SerialTarget;
     use clap::CommandFactory;
 
-    fn parse(arguments: &[&str]) -> Result<Config, clap::Error> {
+    fn parse(arguments: &[&str]) -> Result<Config, config::Error> {
         let all = std::iter::once("microvm").chain(arguments.iter().copied());
-        Cli::try_parse_from(all).map(into_config)
+        into_config(Cli::try_parse_from(all).unwrap())
     }
 
     #[test]
@@ -185,18 +190,20 @@ mod test {
     }
 
     #[test]
-    fn nonsense_is_bad_usage() {
-        for arguments in [
-            &["--memory", "lots"][..],
-            &["--cpus", "two"],
-            &["--serial", "x"],
-            &["--trace", "maybe"],
-            &["extra"],
-        ] {
-            assert_eq!(
-                parse(arguments).unwrap_err().exit_code(),
-                2,
-                "{arguments:?}"
+    fn unknown_options_are_bad_usage() {
+        for arguments in [&["microvm", "--trace", "maybe"][..], &["microvm", "extra"]] {
+            let error = Cli::try_parse_from(arguments).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn values_without_sense_are_errors_that_name_their_option() {
+        for option in ["--memory", "--cpus", "--serial", "--fw-cfg"] {
+            let sentence = parse(&[option, "nonsense"]).unwrap_err().to_string();
+            assert!(
+                sentence.starts_with(&format!("{option} nonsense: ")),
+                "{sentence}"
             );
         }
     }

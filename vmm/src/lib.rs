@@ -9,10 +9,11 @@
 //! | [`memory`] | guest memory, and nothing else touches it |
 //! | [`devices`] | registers |
 //! | `hypervisor` | KVM, and nothing else knows it |
+//! | `processor` | the run loop of one processor |
 //! | [`machine`] | all of the above: it puts them together and runs them |
 //! | [`report`], [`status`] | what is left when the run is over |
 
-#![deny(unsafe_code)]
+#![deny(missing_docs, unsafe_code)]
 
 pub mod boot;
 pub mod cli;
@@ -23,6 +24,7 @@ pub mod devices;
 mod hypervisor;
 pub mod machine;
 pub mod memory;
+mod processor;
 pub mod report;
 mod signals;
 pub mod status;

@@ -7,23 +7,26 @@
 
 use crate::boot::Boot;
 use crate::config::{Config, SerialTarget};
-use crate::devices::bus::{Event, Ports};
+use crate::devices::bus::Ports;
 use crate::devices::cmos::{Cmos, host_clock};
-use crate::devices::debug::Message;
 use crate::devices::fw_cfg::FwCfg;
 use crate::devices::serial::{COM1_IRQ, Com1};
-use crate::hypervisor::{self, Access, Exit, Kvm, Vcpu, Vm};
+use crate::hypervisor::{self, Kvm, Vm};
 use crate::memory::Memory;
+use crate::processor::{self, Shared};
 use crate::report::{Ending, Exits, Marks, Report};
 use crate::terminal::RawTerminal;
 use crate::{Error, boot, console, signals};
 use std::fs::File;
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use vmm_sys_util::eventfd::EventFd;
+
+/// How long processors get to stop at the end of the run.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// A machine that can be run once, over any number of resets.
 #[derive(Debug)]
@@ -40,37 +43,6 @@ pub struct Machine {
     reads_stdin: bool,
     shared: Arc<Shared>,
     started: Instant,
-}
-
-/// What the threads of a run share.
-#[derive(Debug)]
-struct Shared {
-    ports: Ports,
-    marks: Arc<Marks>,
-    /// Set when processors must stop.
-    stop: AtomicBool,
-    ending: Mutex<Option<Ending>>,
-    /// Written when there is an ending, or a signal.
-    wake: EventFd,
-}
-
-impl Shared {
-    /// The first one to say why the run ends is believed.
-    fn end(&self, ending: Ending) {
-        self.ending
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert(ending);
-        // The counter cannot overflow by these few writes.
-        let _ = self.wake.write(1);
-    }
-
-    fn take_ending(&self) -> Option<Ending> {
-        self.ending
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-    }
 }
 
 impl Machine {
@@ -98,13 +70,10 @@ impl Machine {
         let cmos = Cmos::new(&boot.layout, host_clock);
         let dma = config.fw_cfg_dma.then(|| memory.clone());
         let fw_cfg = FwCfg::new(boot.items, dma).map_err(boot::Error::from)?;
-        let shared = Arc::new(Shared {
-            ports: Ports::new(Arc::clone(&com1), cmos, fw_cfg),
-            marks: Arc::new(Marks::new(started)),
-            stop: AtomicBool::new(false),
-            ending: Mutex::new(None),
-            wake: EventFd::new(0).map_err(host("creating an event counter"))?,
-        });
+        let wake = EventFd::new(0).map_err(host("creating an event counter"))?;
+        let ports = Ports::new(Arc::clone(&com1), cmos, fw_cfg);
+        let marks = Arc::new(Marks::new(started));
+        let shared = Arc::new(Shared::new(ports, marks, wake));
         let machine = Self {
             kvm,
             memory,
@@ -138,9 +107,13 @@ impl Machine {
                 self.read_stdin()?;
             }
             let ending = self.wait();
-            exits += self.stop(threads);
+            let last = ending != Ending::Reset || !self.reboot;
+            exits += self.stop(threads, last);
             drop(vm);
-            if ending != Ending::Reset || !self.reboot {
+            if let Some(number) = signals::arrived() {
+                break Ending::Signal(number);
+            }
+            if last {
                 break ending;
             }
             self.shared.marks.boot_over();
@@ -196,11 +169,11 @@ impl Machine {
             let shared = Arc::clone(&self.shared);
             let spawned = std::thread::Builder::new()
                 .name(format!("vcpu{index}"))
-                .spawn(move || run_vcpu(vcpu, index == 0, &shared));
+                .spawn(move || processor::run(vcpu, index == 0, &shared));
             match spawned {
                 Ok(thread) => threads.push(thread),
                 Err(source) => {
-                    self.stop(threads);
+                    self.stop(threads, true);
                     let what = format!("starting a thread for processor {index}");
                     return Err(Error::Host { what, source });
                 }
@@ -240,16 +213,23 @@ impl Machine {
         }
     }
 
-    fn stop(&self, threads: Vec<JoinHandle<Exits>>) -> Exits {
+    /// Stops the processors. When the run is over anyway, one that does not stop (its output
+    /// blocks, perhaps) is left behind after a while; it ends with the process.
+    fn stop(&self, threads: Vec<JoinHandle<Exits>>, last: bool) -> Exits {
         self.shared.stop.store(true, Ordering::SeqCst);
+        let begin = Instant::now();
+        signals::kick_until_ended(&threads, || {
+            (last || signals::arrived().is_some()) && begin.elapsed() > PATIENCE
+        });
         let mut exits = Exits::default();
-        for thread in threads {
-            signals::kick_until_ended(&thread);
+        for thread in threads.into_iter().filter(JoinHandle::is_finished) {
             // A thread that panicked has said so, and has ended the run.
             exits += thread.join().unwrap_or_default();
         }
-        // What another processor said after the first does not count.
-        self.shared.take_ending();
+        // What another processor said after the first does not count; what the user said does.
+        if let Some(ending @ (Ending::Escape | Ending::Host(_))) = self.shared.take_ending() {
+            self.shared.end(ending);
+        }
         exits
     }
 }
@@ -258,92 +238,4 @@ impl Machine {
 fn stdout() -> io::Result<File> {
     use std::os::fd::AsFd;
     Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
-}
-
-/// Ends the run if the thread that owns it panics.
-struct PanicGuard<'a>(&'a Shared);
-
-impl Drop for PanicGuard<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0
-                .end(Ending::Host("a processor thread panicked".into()));
-        }
-    }
-}
-
-/// The life of a processor.
-fn run_vcpu(mut vcpu: Vcpu, first: bool, shared: &Shared) -> Exits {
-    let _guard = PanicGuard(shared);
-    let mut exits = Exits::default();
-    if first {
-        shared.marks.guest_starts();
-    }
-    while !shared.stop.load(Ordering::Relaxed) {
-        if let Some(ending) = step(&mut vcpu, shared, &mut exits) {
-            shared.end(ending);
-            break;
-        }
-    }
-    exits
-}
-
-/// Runs the guest up to its next exit and serves that.
-fn step(vcpu: &mut Vcpu, shared: &Shared, exits: &mut Exits) -> Option<Ending> {
-    let exit = match vcpu.run() {
-        Ok(exit) => exit,
-        Err(error) => {
-            let place = vcpu.whereabouts();
-            return Some(Ending::Broken(format!("{error} {place}")));
-        }
-    };
-    match exit {
-        Exit::Port {
-            port,
-            width,
-            access,
-        } => {
-            exits.io += 1;
-            let served = match access {
-                Access::Read(data) => shared.ports.read(port, width, data),
-                Access::Write(data) => shared.ports.write(port, width, data),
-            };
-            match served {
-                Ok(None) => None,
-                Ok(Some(event)) => note(event, shared),
-                Err(error) => Some(Ending::Host(format!("COM1 output: {error}"))),
-            }
-        }
-        Exit::Mmio(access) => {
-            exits.mmio += 1;
-            if let Access::Read(data) = access {
-                data.fill(0);
-            }
-            None
-        }
-        Exit::Interrupted => {
-            exits.other += 1;
-            None
-        }
-        Exit::Shutdown => {
-            exits.other += 1;
-            Some(Ending::Reset)
-        }
-        Exit::Broken(words) => {
-            exits.other += 1;
-            let place = vcpu.whereabouts();
-            Some(Ending::Broken(format!("{words} {place}")))
-        }
-    }
-}
-
-fn note(event: Event, shared: &Shared) -> Option<Ending> {
-    match event {
-        Event::FwCfg => shared.marks.fw_cfg_accessed(),
-        Event::Message(Message::FirmwareStarted) => {}
-        Event::Message(Message::KernelEntry) => shared.marks.kernel_entered(),
-        Event::Message(Message::Failure(code)) => return Some(Ending::Firmware(code)),
-        Event::Reset => return Some(Ending::Reset),
-    }
-    None
 }

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 fn main() -> ExitCode {
     let started = Instant::now();
-    let config = vmm::cli::parse();
-    let (status, sentence) = match vmm::run(&config, started) {
+    let config = vmm::cli::parse().map_err(vmm::Error::from);
+    let (status, sentence) = match config.and_then(|config| vmm::run(&config, started)) {
         Ok(report) => (report.status(), report.to_string()),
         Err(error) => (error.status(), error.to_string()),
     };

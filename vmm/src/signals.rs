@@ -55,14 +55,25 @@ pub fn arrived() -> Option<u8> {
     }
 }
 
-/// Interrupts the thread's system call until the thread has ended.
+/// Interrupts the threads' system calls until all of them have ended, or until `give_up` says so.
+/// Gives back whether they have.
 ///
-/// The thread must check a stop flag, set before, each time it is interrupted. A signal that
+/// The threads must check a stop flag, set before, each time they are interrupted. A signal that
 /// arrives just before KVM_RUN has no effect, so it is repeated.
-pub fn kick_until_ended<T>(thread: &JoinHandle<T>) {
-    while !thread.is_finished() {
-        // It can fail only for a thread that has ended, which the loop sees.
-        let _ = thread.kill(SIGRTMIN());
+pub fn kick_until_ended<T>(threads: &[JoinHandle<T>], give_up: impl Fn() -> bool) -> bool {
+    loop {
+        let mut running = false;
+        for thread in threads.iter().filter(|thread| !thread.is_finished()) {
+            running = true;
+            // It can fail only for a thread that has ended meanwhile.
+            let _ = thread.kill(SIGRTMIN());
+        }
+        if !running {
+            return true;
+        }
+        if give_up() {
+            return false;
+        }
         std::thread::sleep(PATIENCE);
     }
 }

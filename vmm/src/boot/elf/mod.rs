@@ -4,6 +4,11 @@
 //! Spec: System V ABI, "Object Files" and "Program Loading"; Xen `docs/misc/pvh.pandoc` for the
 //! note. Only the headers and notes are read; segments go from the file straight into RAM.
 
+mod notes;
+mod problem;
+
+pub use problem::Problem;
+
 use super::Input;
 use super::input;
 use crate::memory::Layout;
@@ -14,117 +19,10 @@ use goblin::elf::header::{EI_CLASS, EI_DATA, ELFCLASS32, ELFCLASS64, ELFDATA2LSB
 use goblin::elf::header::{EM_386, EM_X86_64};
 use goblin::elf::program_header::{PT_LOAD, PT_NOTE};
 use goblin::elf::{Elf, ProgramHeader};
+use notes::Notes;
 
 /// Most bytes of notes looked at, in one segment. Linux has a few hundred.
 const MAX_NOTES: u64 = 1 << 20;
-
-/// What is wrong with an ELF kernel.
-#[derive(Debug, thiserror::Error)]
-pub enum Problem {
-    /// The header is cut off or makes no sense.
-    #[error("ELF header: {0}")]
-    Header(String),
-    /// It is for another machine.
-    #[error("ELF machine: expected x86-64 or 80386 little-endian, found machine {0}")]
-    Machine(u16),
-    /// The program headers lie outside the file.
-    #[error(
-        "ELF program headers: expected {count} of {entry} bytes at offset {offset:#x}, found a file of {size} bytes"
-    )]
-    ProgramHeaders {
-        /// Their number.
-        count: u16,
-        /// Size of one.
-        entry: u16,
-        /// Their place.
-        offset: u64,
-        /// The file's size.
-        size: u64,
-    },
-    /// A segment lies outside the file.
-    #[error(
-        "ELF segment {index} is truncated: expected {length:#x} bytes at offset {offset:#x}, \
-         found a file of {size:#x}"
-    )]
-    Truncated {
-        /// Which program header.
-        index: usize,
-        /// Its place in the file.
-        offset: u64,
-        /// Its size in the file.
-        length: u64,
-        /// The file's size.
-        size: u64,
-    },
-    /// A segment has more bytes in the file than in memory.
-    #[error(
-        "ELF segment {index}: {file:#x} bytes in the file, expected at most the {memory:#x} it has in memory"
-    )]
-    FileLargerThanMemory {
-        /// Which program header.
-        index: usize,
-        /// Bytes in the file.
-        file: u64,
-        /// Bytes in memory.
-        memory: u64,
-    },
-    /// A segment lies where the firmware lives.
-    #[error(
-        "ELF segment {index} at {start:#x}: expected at or above 1 MiB, because the firmware \
-         lives below"
-    )]
-    Low {
-        /// Which program header.
-        index: usize,
-        /// Its physical address.
-        start: u64,
-    },
-    /// A segment lies outside RAM.
-    #[error(
-        "ELF segment {index} at {start:#x}, {length:#x} bytes: expected within RAM, which ends \
-         at {ram:#x} below 4 GiB (see --memory)"
-    )]
-    OutsideRam {
-        /// Which program header.
-        index: usize,
-        /// Its physical address.
-        start: u64,
-        /// Its size in memory.
-        length: u64,
-        /// End of RAM below 4 GiB.
-        ram: u64,
-    },
-    /// Two segments want the same memory.
-    #[error("ELF segments overlap: one ends at {end:#x}, the next begins at {start:#x}")]
-    Overlap {
-        /// End of the lower one.
-        end: u64,
-        /// Start of the higher one.
-        start: u64,
-    },
-    /// Nothing is loaded.
-    #[error("ELF file without a loadable segment; expected at least one PT_LOAD")]
-    NothingToLoad,
-    /// There is no PVH entry point.
-    #[error(
-        "ELF kernel without a PVH entry point; expected an ELF note of type 18 \
-         (XEN_ELFNOTE_PHYS32_ENTRY) named \"Xen\", found {found}; build Linux with CONFIG_PVH=y \
-         or boot its bzImage"
-    )]
-    NoNote {
-        /// What there was instead.
-        found: String,
-    },
-    /// The note has a strange size.
-    #[error("PVH note: expected an address of 4 or 8 bytes, found {0} bytes")]
-    NoteSize(usize),
-    /// The entry point is not in the kernel.
-    #[error("PVH entry point {entry:#x}: expected an address within a loaded segment")]
-    Entry {
-        /// The note's address.
-        entry: u64,
-    },
-}
 
 /// Either the file failed us, or what is in it.
 #[derive(Debug)]
@@ -388,43 +286,4 @@ fn entry(file: &Input, headers: &[ProgramHeader], context: Ctx) -> Result<u64, F
         some => format!("notes {}", some.join(", ")),
     };
     Err(Problem::NoNote { found }.into())
-}
-
-/// One entry of a note segment.
-struct Note<'a> {
-    name: &'a [u8],
-    kind: u32,
-    desc: &'a [u8],
-}
-
-/// The entries of a note segment; ends at the first that is cut off.
-struct Notes<'a> {
-    rest: &'a [u8],
-    align: usize,
-}
-
-impl<'a> Iterator for Notes<'a> {
-    type Item = Note<'a>;
-
-    fn next(&mut self) -> Option<Note<'a>> {
-        let field = |index: usize| {
-            let bytes = self.rest.get(index * 4..index * 4 + 4)?;
-            Some(u32::from_le_bytes(bytes.try_into().ok()?))
-        };
-        let (name_size, desc_size, kind) = (field(0)? as usize, field(1)? as usize, field(2)?);
-        let desc_start = name_size
-            .checked_add(12)?
-            .checked_next_multiple_of(self.align)?;
-        let desc_end = desc_start.checked_add(desc_size)?;
-        let name = self.rest.get(12..12 + name_size)?;
-        let desc = self.rest.get(desc_start..desc_end)?;
-        // The last entry's padding may be missing.
-        let next = desc_end.checked_next_multiple_of(self.align)?;
-        self.rest = self.rest.get(next..).unwrap_or(&[]);
-        Some(Note {
-            name: name.strip_suffix(&[0]).unwrap_or(name),
-            kind,
-            desc,
-        })
-    }
 }
