@@ -46,11 +46,13 @@ pub fn firmware(workspace: &Workspace) -> Result<Vec<u8>> {
     Ok(rom)
 }
 
-/// The guest that reports what it was handed, as ELF and as bzImage.
+/// The guest that reports what it was handed, as ELF of both classes and as bzImage.
 pub fn guests(workspace: &Workspace) -> Result<()> {
     let arguments = ["--package", "guests", "--features", "bare-metal"];
     let linked = bare_metal(workspace, &arguments, "report")?;
     workspace::write_atomically(&workspace.guest("report.elf"), &linked)?;
+    let elf32 = made(image::elf32(&linked))?;
+    workspace::write_atomically(&workspace.guest("report32.elf"), &elf32)?;
     let bzimage = made(image::bzimage(&linked))?;
     workspace::write_atomically(&workspace.guest("report.bz"), &bzimage)
 }

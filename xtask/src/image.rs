@@ -8,6 +8,7 @@ use abi::linux::{
     BOOT_FLAG, DEFAULT_SETUP_SECTS, ENTRY_64_OFFSET, HEADER_MAGIC, LoadFlags, PARAGRAPH_SIZE,
     SECTOR_SIZE, SETUP_HEADER_OFFSET, SetupHeader, XLoadFlags,
 };
+use abi::pvh::ELF_NOTE_PHYS32_ENTRY;
 use goblin::elf::Elf;
 use goblin::elf::program_header::{PT_DYNAMIC, PT_LOAD};
 use std::ops::Range;
@@ -196,6 +197,71 @@ pub fn bzimage(bytes: &[u8]) -> Result<Vec<u8>, ImageError> {
     let mut file = vec![0; SETUP_SIZE];
     file[SETUP_HEADER_OFFSET..header_end].copy_from_slice(header.as_bytes());
     file[header_end..header_end + STOP_16_BIT.len()].copy_from_slice(&STOP_16_BIT);
+    file.extend_from_slice(&image);
+    Ok(file)
+}
+
+/// The linked guest as a 32-bit ELF file with the same PVH entry point.
+pub fn elf32(bytes: &[u8]) -> Result<Vec<u8>, ImageError> {
+    const HEADER_SIZE: u32 = 52;
+    const PROGRAM_HEADER_SIZE: u32 = 32;
+    const NOTE_OFFSET: u32 = HEADER_SIZE + 2 * PROGRAM_HEADER_SIZE;
+    const NOTE_SIZE: u32 = 20;
+    const IMAGE_OFFSET: u32 = 0x1000;
+
+    let elf = Elf::parse(bytes)?;
+    let base = layout::HIGH_RAM_START;
+    let (image, end) = flatten(&elf, bytes, base)?;
+    let outside = |_| ImageError::Outside {
+        expected: base..u64::from(u32::MAX),
+        found: base..end,
+    };
+    let entry = u32::try_from(elf.entry).map_err(outside)?;
+    let address = u32::try_from(base).map_err(outside)?;
+    let memory_size = u32::try_from(end - base).map_err(outside)?;
+    let file_size = u32::try_from(image.len()).unwrap_or(u32::MAX);
+
+    let mut file = vec![0x7f, b'E', b'L', b'F', 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let halves = |file: &mut Vec<u8>, values: &[u16]| {
+        file.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+    };
+    let words = |file: &mut Vec<u8>, values: &[u32]| {
+        file.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+    };
+    // System V gABI, "ELF Header": type EXEC, machine 386, version; entry, program headers,
+    // section headers, flags; sizes and counts.
+    halves(&mut file, &[2, 3]);
+    words(&mut file, &[1, entry, HEADER_SIZE, 0, 0]);
+    halves(&mut file, &[52, 32, 2, 40, 0, 0]);
+    // "Program Header": type, offset, virtual and physical address, sizes, flags, alignment.
+    words(
+        &mut file,
+        &[
+            1,
+            IMAGE_OFFSET,
+            address,
+            address,
+            file_size,
+            memory_size,
+            7,
+            0x1000,
+        ],
+    );
+    words(
+        &mut file,
+        &[4, NOTE_OFFSET, 0, 0, NOTE_SIZE, NOTE_SIZE, 4, 4],
+    );
+    words(
+        &mut file,
+        &[
+            4,
+            4,
+            ELF_NOTE_PHYS32_ENTRY,
+            u32::from_le_bytes(*b"Xen\0"),
+            entry,
+        ],
+    );
+    file.resize(IMAGE_OFFSET as usize, 0);
     file.extend_from_slice(&image);
     Ok(file)
 }

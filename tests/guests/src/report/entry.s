@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Both ways in: note the processor's state before touching it, then 64-bit mode and Rust.
+# Both ways in: note the time and the processor's state before touching it, then 64-bit mode and Rust.
 #
 # Fields of `state`: see struct State in main.rs.
 
@@ -13,6 +13,9 @@
     .code64
     .globl linux64_entry
 linux64_entry:
+    rdtsc                           # first of all: under an instruction clock, a count
+    mov %eax, state + 64
+    mov %edx, state + 68
     cld
     movl $2, state                  # mode
     mov %rsi, state + 8
@@ -39,6 +42,9 @@ linux64_entry:
     .code32
     .globl pvh_entry
 pvh_entry:
+    rdtsc
+    mov %eax, state + 64
+    mov %edx, state + 68
     cld
     movl $1, state                  # mode
     mov %ebx, state + 8
@@ -145,7 +151,7 @@ gdt_pointer:
     .balign 8
     .globl state
 state:
-    .fill 8, 8, 0
+    .fill 9, 8, 0
 
     .section .bss.entry, "aw", @nobits
     .balign 4096

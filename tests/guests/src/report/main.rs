@@ -12,7 +12,7 @@ mod handed;
 mod mp;
 mod serial;
 
-use core::arch::{global_asm, x86_64::_rdtsc};
+use core::arch::global_asm;
 use core::panic::PanicInfo;
 use serial::line;
 
@@ -38,6 +38,7 @@ struct State {
     ds: u16,
     es: u16,
     ss: u16,
+    tsc: u64,
 }
 
 /// `State::mode` of the PVH entry.
@@ -49,12 +50,10 @@ unsafe extern "C" {
 }
 
 extern "C" fn main() -> ! {
-    // SAFETY: RDTSC changes no memory.
-    let tsc = unsafe { _rdtsc() };
     // SAFETY: `entry.s` has written it and does not run again.
     let cpu = unsafe { &state };
     line!("report=begin");
-    line!("tsc={tsc:#x}");
+    line!("tsc={:#x}", cpu.tsc);
     line!(
         "mode={}",
         if cpu.mode == MODE_PVH {
