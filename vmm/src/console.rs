@@ -1,11 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Standard input on its way to COM1, and the keys that are for us.
+//! Standard input on its way to COM1, the keys that are for us, and standard output.
 //!
 //! `Ctrl-a x` ends the machine; `Ctrl-a Ctrl-a` and `Ctrl-a a` send one `Ctrl-a`; `Ctrl-a` and
 //! any other key sends nothing. The same holds when standard input is not a terminal.
 
 use crate::devices::serial::Com1;
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::thread::sleep;
+use std::time::Duration;
+
+/// How soon a descriptor that does not block is tried again. Somebody else made it so: a terminal
+/// is shared by all who have it open, and a pipe by whoever started us.
+const RETRY: Duration = Duration::from_millis(2);
 
 /// Ctrl-a.
 const ESCAPE: u8 = 0x01;
@@ -21,6 +28,10 @@ pub fn pump(mut input: impl Read, com1: &Com1) -> io::Result<bool> {
             Ok(0) => return Ok(false),
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                sleep(RETRY);
+                continue;
+            }
             Err(_) => return Ok(false),
         };
         let (bytes, end) = keys.filter(buffer.get(..count).unwrap_or(&[]));
@@ -28,6 +39,33 @@ pub fn pump(mut input: impl Read, com1: &Com1) -> io::Result<bool> {
         if end {
             return Ok(true);
         }
+    }
+}
+
+/// Standard output without a buffer: what the guest prints is visible at once.
+#[derive(Debug)]
+pub struct Output<T = File>(T);
+
+impl Output {
+    /// The process's standard output.
+    pub fn stdout() -> io::Result<Self> {
+        use std::os::fd::AsFd;
+        Ok(Self(File::from(io::stdout().as_fd().try_clone_to_owned()?)))
+    }
+}
+
+impl<T: Write> Write for Output<T> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match self.0.write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(RETRY),
+                result => return result,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 
@@ -57,6 +95,54 @@ impl Keys {
 #[cfg(test)]
 mod test {
     use super::*;
+
+    /// Does every other thing only when asked again.
+    struct Reluctant<T>(T, bool);
+
+    impl<T> Reluctant<T> {
+        fn refuses(&mut self) -> bool {
+            self.1 = !self.1;
+            self.1
+        }
+    }
+
+    impl<T: Write> Write for Reluctant<T> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.refuses() {
+                Err(io::ErrorKind::WouldBlock.into())
+            } else {
+                self.0.write(bytes)
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl<T: Read> Read for Reluctant<T> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if self.refuses() {
+                Err(io::ErrorKind::WouldBlock.into())
+            } else {
+                self.0.read(buffer)
+            }
+        }
+    }
+
+    #[test]
+    fn descriptors_that_do_not_block_lose_nothing() {
+        let mut output = Output(Reluctant(Vec::new(), false));
+        output.write_all(b"a").unwrap();
+        output.write_all(b"b").unwrap();
+        assert_eq!(output.0.0, b"ab");
+
+        let line = vmm_sys_util::eventfd::EventFd::new(0).unwrap();
+        let com1 = Com1::new(line, Box::new(io::sink()));
+        let input = Reluctant(&b"x"[..], false);
+        assert!(!pump(input, &com1).unwrap());
+        assert_eq!(com1.read(0).unwrap(), b'x');
+    }
 
     #[test]
     fn plain_bytes_pass() {

@@ -53,7 +53,9 @@ impl Machine {
             move |source| Error::Host { what, source }
         };
         let output: Box<dyn Write + Send> = match &config.serial {
-            SerialTarget::Stdio => Box::new(stdout().map_err(host("standard output"))?),
+            SerialTarget::Stdio => {
+                Box::new(console::Output::stdout().map_err(host("standard output"))?)
+            }
             SerialTarget::File(path) => {
                 let what = format!("--serial file {}", path.display());
                 Box::new(File::create(path).map_err(host(&what))?)
@@ -232,10 +234,4 @@ impl Machine {
         }
         exits
     }
-}
-
-/// Standard output without a buffer: what the guest prints is visible at once.
-fn stdout() -> io::Result<File> {
-    use std::os::fd::AsFd;
-    Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
 }

@@ -14,6 +14,7 @@ use kvm_bindings::{
     kvm_irq_routing_entry, kvm_pit_config, kvm_userspace_memory_region,
 };
 use kvm_ioctls::{Cap, Kvm, VmFd};
+use vmm_sys_util::errno;
 use vmm_sys_util::eventfd::EventFd;
 
 /// Pins of KVM's I/O APIC.
@@ -75,10 +76,13 @@ impl Vm {
         };
         fd.create_pit2(pit)
             .map_err(lacks("KVM_CAP_PIT2", "KVM_CREATE_PIT2"))?;
-        if let Ok(routing) = KvmIrqRouting::from_entries(&routes()) {
-            fd.set_gsi_routing(&routing)
-                .map_err(lacks("KVM_CAP_IRQ_ROUTING", "KVM_SET_GSI_ROUTING"))?;
-        }
+        let routing = KvmIrqRouting::from_entries(&routes()).map_err(|_| Error::Capability {
+            capability: "KVM_CAP_IRQ_ROUTING",
+            step: "building the interrupt routes",
+            source: errno::Error::new(libc::E2BIG),
+        })?;
+        fd.set_gsi_routing(&routing)
+            .map_err(lacks("KVM_CAP_IRQ_ROUTING", "KVM_SET_GSI_ROUTING"))?;
         let mut cpuid = kvm
             .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
             .map_err(lacks("KVM_CAP_EXT_CPUID", "KVM_GET_SUPPORTED_CPUID"))?;
@@ -116,7 +120,7 @@ impl Vm {
         let table = CpuId::from_entries(&leaves).map_err(|_| Error::Capability {
             capability: "KVM_CAP_EXT_CPUID",
             step: "building the CPUID table",
-            source: vmm_sys_util::errno::Error::new(libc::E2BIG),
+            source: errno::Error::new(libc::E2BIG),
         })?;
         fd.set_cpuid2(&table)
             .map_err(lacks("KVM_CAP_EXT_CPUID", "KVM_SET_CPUID2"))?;
