@@ -5,7 +5,10 @@
 //! program, `lab` both. A new case is a line in one of the tables that [`cases`] joins.
 
 mod case;
+mod handed;
 mod host;
+mod promises;
+mod refusals;
 mod report;
 mod stock;
 mod summary;
@@ -93,7 +96,9 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
 
 /// Every case but those of the host, which Cargo lists.
 fn cases() -> Vec<Case> {
-    let mut cases = report::cases();
+    let mut cases = handed::cases();
+    cases.extend(refusals::cases());
+    cases.extend(promises::cases());
     cases.extend(stock::cases());
     // The floors in the order of what they need; within one the order of its table.
     let floor = |case: &Case| {

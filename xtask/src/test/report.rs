@@ -1,117 +1,39 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The guest that reports what it was handed: on our monitor and on QEMU.
+//! What the guest `report` says, and what of it has to be so on every machine.
 //!
-//! It prints `key=value` lines between `report=begin` and `report=end`; each case asserts on them.
+//! It prints `key=value` lines between `report=begin` and `report=end`, numbers in hexadecimal.
 
-use std::process::{Command, Stdio};
-use std::time::Duration;
-
+use super::case::{Outcome, Run, expect};
 use crate::guest::Format;
-use crate::host::Kvm;
-use crate::lab;
-use crate::process::{Bounds, End, Watch, watch};
-use crate::qemu::{Accelerator, Boot, Qemu};
+use abi::e820::{TYPE_RAM, TYPE_RESERVED};
+use abi::layout::{HIGH_RAM_START, LOW_RAM_END, PAGE_SIZE, RAM_ABOVE_4G_START};
+use std::ops::Range;
 
-use super::case::{Case, Context, Outcome, Run, Trial, expect};
-use super::stock;
-
-const COMMAND_LINE: &str = "report console=ttyS0";
-const MEMORY: &str = "256M";
-
-/// Every machine that the guest reports from.
-pub fn cases() -> Vec<Case> {
-    let mut cases = Vec::new();
-    for format in [Format::Pvh, Format::Bzimage] {
-        for cpus in [1, 2] {
-            let name = format!("vmm/report-{format}-{cpus}cpu{}", plural(cpus));
-            cases.push(Case::new(name, move |context, trial| {
-                let output = on_monitor(context, trial, &boot(context, format, cpus)?)?;
-                verify(&Report::parse(&output)?, format, cpus)
-            }));
-        }
-        for acpi in ["on", "off"] {
-            let name = format!("qemu/report-{format}-acpi-{acpi}");
-            cases.push(Case::new(name, move |context, trial| {
-                context.qemu()?;
-                let machine = Qemu {
-                    machine: format!("microvm,acpi={acpi}"),
-                    accelerator: Accelerator::Tcg,
-                    nested: false,
-                    boot: boot(context, format, 2)?,
-                    monitor: false,
-                };
-                let output = stock::watched(trial, &machine)?;
-                verify(&Report::parse(&output)?, format, 2)
-            }));
-        }
-    }
-    cases
-}
-
-/// What every machine has to hand over.
-fn verify(report: &Report, format: Format, cpus: u32) -> Run {
-    report.expect("cmdline", COMMAND_LINE)?;
-    report.expect("mp.checksum", "ok")?;
-    let mode = match format {
-        Format::Pvh => "pvh",
-        Format::Bzimage => "linux64",
-    };
-    report.expect("mode", mode)?;
-    let found = report.all("mp.cpu").count();
-    expect(u32::try_from(found) == Ok(cpus), || {
-        format!("expected {cpus} mp.cpu lines, found {found}")
-    })
-}
-
-fn plural(cpus: u32) -> &'static str {
-    if cpus == 1 { "" } else { "s" }
-}
-
-fn boot(context: &Context<'_>, format: Format, cpus: u32) -> Result<Boot, Outcome> {
-    Ok(Boot {
-        bios: context.rom()?,
-        kernel: context.guest(match format {
-            Format::Pvh => "report.elf",
-            Format::Bzimage => "report.bz",
-        })?,
-        initrd: None,
-        append: COMMAND_LINE.into(),
-        memory: MEMORY.into(),
-        cpus,
-    })
-}
-
-/// On this machine's KVM, of whatever kind; without one in the lab.
-fn on_monitor(context: &Context<'_>, trial: &Trial, boot: &Boot) -> Result<String, Outcome> {
-    if let Kvm::Unusable(why) = &context.kvm {
-        trial.remark(format!("in the lab, since {why}"));
-        return stock::monitor_in_lab(context, trial, boot);
-    }
-    let how = Watch {
-        bounds: Bounds {
-            silence: Duration::from_secs(20),
-            total: Duration::from_secs(60),
-        },
-        echo: false,
-        released_by: None,
-    };
-    let mut command = Command::new(context.host()?.vmm);
-    command.args(&lab::microvm(boot)[1..]).stdin(Stdio::null());
-    let watched = watch(&mut command, &how)?;
-    trial.keep(&watched.output)?;
-    match watched.end {
-        End::Exited(status) if status.success() => Ok(watched.output),
-        end => Err(Outcome::Failed(format!("our monitor {end}"))),
-    }
+/// What the machine was given.
+#[derive(Clone, Debug)]
+pub struct Given {
+    pub format: Format,
+    /// Bytes of RAM.
+    pub memory: u64,
+    pub cpus: u32,
+    pub cmdline: String,
+    pub initrd: Option<Vec<u8>>,
 }
 
 /// What the guest said.
-#[derive(Debug)]
-struct Report(Vec<(String, String)>);
+#[derive(Debug, PartialEq)]
+pub struct Report(Vec<(String, String)>);
+
+/// One line of the memory map.
+#[derive(Clone, Debug)]
+struct Region {
+    range: Range<u64>,
+    kind: u32,
+}
 
 impl Report {
     /// The lines between the marks.
-    fn parse(output: &str) -> Result<Self, Outcome> {
+    pub fn parse(output: &str) -> Result<Self, Outcome> {
         let missing = |mark| Outcome::Failed(format!("expected `{mark}`, found no such line"));
         let begin = "report=begin";
         let end = "report=end";
@@ -125,20 +47,233 @@ impl Report {
     }
 
     /// Every value of a key, in their order.
-    fn all<'r>(&'r self, key: &'r str) -> impl Iterator<Item = &'r str> {
+    pub fn all<'r>(&'r self, key: &'r str) -> impl Iterator<Item = &'r str> {
         self.0
             .iter()
             .filter(move |(name, _)| name == key)
             .map(|(_, value)| value.as_str())
     }
 
+    /// The one number under a key.
+    pub fn number(&self, key: &str) -> Result<u64, Outcome> {
+        match self.numbers(key)?.as_slice() {
+            [line] if line.len() == 1 => Ok(line[0]),
+            found => Err(Outcome::Failed(format!(
+                "expected one number {key}, found {found:x?}"
+            ))),
+        }
+    }
+
+    /// Every line of numbers under a key.
+    fn numbers(&self, key: &str) -> Result<Vec<Vec<u64>>, Outcome> {
+        let number = |word: &str| u64::from_str_radix(word.strip_prefix("0x")?, 16).ok();
+        self.all(key)
+            .map(|line| {
+                line.split(' ')
+                    .map(number)
+                    .collect::<Option<_>>()
+                    .ok_or_else(|| {
+                        Outcome::Failed(format!("expected numbers under {key}, found {line:?}"))
+                    })
+            })
+            .collect()
+    }
+
     /// A key has this one value.
-    fn expect(&self, key: &str, value: &str) -> Run {
+    pub fn expect(&self, key: &str, value: &str) -> Run {
         let found: Vec<_> = self.all(key).collect();
         expect(found == [value], || {
             format!("expected {key}={value}, found {found:?}")
         })
     }
+
+    fn expect_number(&self, key: &str, value: u64) -> Run {
+        self.expect(key, &format!("{value:#x}"))
+    }
+
+    /// Everything but the moment.
+    pub fn without_time(mut self) -> Self {
+        self.0.retain(|(key, _)| key != "tsc");
+        self
+    }
+
+    /// All that has to be so, whatever the machine.
+    pub fn verify(&self, given: &Given) -> Run {
+        self.processor(given.format)?;
+        let map = self.map(given)?;
+        self.expect("cmdline", &given.cmdline)?;
+        self.parameters(given.format, &map)?;
+        self.initrd(given, &map)?;
+        self.mp_tables(given.cpus, &map)
+    }
+
+    /// Xen `pvh.pandoc` and Linux `boot.rst` say how the kernel is entered.
+    fn processor(&self, format: Format) -> Run {
+        let (mode, cr0, cr4, efer, cs) = match format {
+            Format::Pvh => ("pvh", 0x11, 0, 0, 0x8),
+            Format::Bzimage => ("linux64", 0x8000_0011, 0x20, 0x500, 0x10),
+        };
+        self.expect("mode", mode)?;
+        self.expect_number("cr0", cr0)?;
+        self.expect_number("cr4", cr4)?;
+        self.expect_number("efer", efer)?;
+        self.expect_number("cs", cs)?;
+        for data in ["ds", "es", "ss"] {
+            self.expect_number(data, 0x18)?;
+        }
+        let flags = self.number("flags")?;
+        expect(flags & 0x2_0300 == 0, || {
+            format!("expected VM, IF and TF clear, found {flags:#x}")
+        })
+    }
+
+    fn map(&self, given: &Given) -> Result<Vec<Region>, Outcome> {
+        let mut map = Vec::new();
+        for line in self.numbers("memory")? {
+            let [addr, size, kind] = line[..] else {
+                return Err(Outcome::Failed(format!(
+                    "expected a memory range, found {line:x?}"
+                )));
+            };
+            let kind = u32::try_from(kind).unwrap_or(u32::MAX);
+            map.push(Region {
+                range: addr..addr.saturating_add(size),
+                kind,
+            });
+        }
+        let neat = map
+            .iter()
+            .all(|region| !region.range.is_empty() && region.kind != 0)
+            && map
+                .windows(2)
+                .all(|pair| pair[0].range.end <= pair[1].range.start);
+        expect(neat, || {
+            format!("expected a sorted map without empty ranges, found {map:x?}")
+        })?;
+        let ram = ram(&map).map(|range| range.end - range.start).sum::<u64>();
+        // All but what lies between 640 KiB and 1 MiB, and the hand-off block.
+        let least = given.memory - (HIGH_RAM_START - LOW_RAM_END) - 0x8_0000;
+        expect((least..=given.memory).contains(&ram), || {
+            format!(
+                "expected {least:#x} to {:#x} bytes of RAM, found {ram:#x}",
+                given.memory
+            )
+        })?;
+        Ok(map)
+    }
+
+    /// The parameters themselves lie in memory that the map protects.
+    fn parameters(&self, format: Format, map: &[Region]) -> Run {
+        let mut places = vec!["pointer", "cmdline.address", "mp.pointer", "mp.table"];
+        match format {
+            Format::Pvh => {
+                self.expect_number("start_info.magic", 0x336e_c578)?;
+                self.expect_number("start_info.version", 1)?;
+                self.expect_number("start_info.flags", 0)?;
+                places.push("start_info.memmap");
+                if self.all("module").count() > 0 {
+                    places.push("start_info.modlist");
+                }
+            }
+            Format::Bzimage => {
+                self.expect_number("boot_params.sentinel", 0)?;
+                self.expect_number("boot_params.type_of_loader", 0xff)?;
+            }
+        }
+        for place in places {
+            let address = self.number(place)?;
+            let protected = map
+                .iter()
+                .any(|region| region.kind == TYPE_RESERVED && region.range.contains(&address));
+            expect(protected, || {
+                format!("expected {place} {address:#x} in reserved memory, found {map:x?}")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The initial RAM disk is there whole, in RAM, on a page, and off the kernel.
+    fn initrd(&self, given: &Given, map: &[Region]) -> Run {
+        let found = self.numbers("module")?;
+        let Some(initrd) = &given.initrd else {
+            return expect(found.is_empty(), || {
+                format!("expected no module, found {found:x?}")
+            });
+        };
+        let [line] = &found[..] else {
+            return Err(Outcome::Failed(format!(
+                "expected one module, found {found:x?}"
+            )));
+        };
+        let (size, digest) = (initrd.len() as u64, guests::digest(initrd));
+        let &[addr, ..] = &line[..] else {
+            return Err(Outcome::Failed(format!(
+                "expected a module, found {line:x?}"
+            )));
+        };
+        expect(line[1..] == [size, digest], || {
+            format!("expected a module of {size:#x} bytes, digest {digest:#x}, found {line:x?}")
+        })?;
+        let end = addr + size;
+        let in_ram = ram(map).any(|range| range.start <= addr && end <= range.end);
+        let low_enough = given.format == Format::Bzimage || end <= RAM_ABOVE_4G_START;
+        expect(
+            in_ram && low_enough && addr.is_multiple_of(PAGE_SIZE) && addr > HIGH_RAM_START,
+            || {
+                format!(
+                    "expected the module on a page in RAM, found {addr:#x}..{end:#x} in {map:x?}"
+                )
+            },
+        )
+    }
+
+    /// MultiProcessor Specification 1.4, chapter 4.
+    fn mp_tables(&self, cpus: u32, map: &[Region]) -> Run {
+        self.expect("mp.checksum", "ok")?;
+        self.expect_number("mp.lapic", 0xfee0_0000)?;
+        let kinds = ["mp.cpu", "mp.bus", "mp.ioapic", "mp.interrupt"];
+        let lines: Vec<_> = kinds.iter().map(|kind| self.all(kind).count()).collect();
+        expect(lines == [cpus as usize, 1, 1, 17], || {
+            format!("expected {cpus} CPUs, 1 bus, 1 I/O APIC, 17 interrupts, found {lines:?}")
+        })?;
+        self.expect_number("mp.entries", lines.iter().sum::<usize>() as u64)?;
+        let length = self.number("mp.length")?;
+        expect(length == 44 + 20 * u64::from(cpus) + 8 * 19, || {
+            format!("expected a table of {cpus} CPUs, found {length:#x} bytes")
+        })?;
+        let end = self.number("mp.table")? + length;
+        expect(end <= LOW_RAM_END, || {
+            format!("expected the table in RAM, found its end {end:#x}")
+        })?;
+        let expected = |cpu: u32| [u64::from(cpu), 0x14, if cpu == 0 { 3 } else { 1 }];
+        let found = self.numbers("mp.cpu")?;
+        let right = found
+            .iter()
+            .zip(0..)
+            .all(|(line, cpu)| line[..] == expected(cpu));
+        expect(right, || {
+            format!("expected CPUs in the order of their IDs, found {found:x?}")
+        })?;
+        let unique = self.numbers("mp.ioapic")?;
+        let [io_apic] = &unique[..] else {
+            return Ok(());
+        };
+        let taken = u64::from(cpus) < 255 && io_apic[0] < u64::from(cpus);
+        expect(!taken && !map.is_empty(), || {
+            format!("expected an ID of its own, found {io_apic:x?}")
+        })?;
+        let timer = self.all("mp.interrupt").next().unwrap_or_default();
+        expect(
+            timer.starts_with("0x3 0x0 0x0 0x0") && timer.ends_with("0x2"),
+            || format!("expected ISA interrupt 0 at pin 2, found {timer:?}"),
+        )
+    }
+}
+
+fn ram(map: &[Region]) -> impl Iterator<Item = Range<u64>> {
+    map.iter()
+        .filter(|region| region.kind == TYPE_RAM)
+        .map(|region| region.range.clone())
 }
 
 #[cfg(test)]
@@ -165,5 +300,37 @@ mod test {
             error,
             Outcome::Failed("expected `report=end`, found no such line".into())
         );
+    }
+
+    #[test]
+    fn numbers_that_are_none_are_a_failure() {
+        let report = Report::parse("report=begin\na=0x1f\nb=12\nc=0x1\nc=0x2\nreport=end").unwrap();
+
+        assert_eq!(report.number("a"), Ok(0x1f));
+        assert!(report.number("b").is_err());
+        assert!(report.number("c").is_err());
+        assert!(report.number("d").is_err());
+    }
+
+    #[test]
+    fn a_map_that_overlaps_is_a_failure() {
+        let given = Given {
+            format: Format::Pvh,
+            memory: 1 << 28,
+            cpus: 1,
+            cmdline: String::new(),
+            initrd: None,
+        };
+        let report = |lines: &str| Report::parse(&format!("report=begin\n{lines}\nreport=end"));
+        let whole = report("memory=0x0 0xa0000 0x1\nmemory=0x100000 0xff00000 0x1").unwrap();
+        assert!(whole.map(&given).is_ok());
+        for lines in [
+            "memory=0x0 0xa0000 0x1\nmemory=0x80000 0xff00000 0x1",
+            "memory=0x0 0xa0000 0x1\nmemory=0x100000 0xff00000 0x1\nmemory=0x0 0x0 0x0",
+            "memory=0x100000 0xff00000 0x1\nmemory=0x0 0xa0000 0x1",
+            "memory=0x0 0xa0000 0x1",
+        ] {
+            assert!(report(lines).unwrap().map(&given).is_err(), "{lines}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::qemu::{Accelerator, Boot, Qemu};
 
 use super::case::{Case, Context, Outcome, Run, Trial, expect};
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 const MEMORY: &str = "512M";
@@ -83,6 +83,11 @@ fn on_qemu(context: &Context<'_>, trial: &Trial, format: Format, cpus: u32, acpi
 
 /// Runs a QEMU to its end, which has to be its own and with status 0: what it said.
 pub fn watched(trial: &Trial, machine: &Qemu) -> Result<String, Outcome> {
+    watched_command(trial, &mut machine.command())
+}
+
+/// The same with a command line that is not quite the machine's.
+pub fn watched_command(trial: &Trial, command: &mut Command) -> Result<String, Outcome> {
     let how = Watch {
         bounds: Bounds {
             silence: Duration::from_secs(60),
@@ -91,7 +96,7 @@ pub fn watched(trial: &Trial, machine: &Qemu) -> Result<String, Outcome> {
         echo: false,
         released_by: None,
     };
-    let watched = watch(machine.command().stdin(Stdio::null()), &how)?;
+    let watched = watch(command.stdin(Stdio::null()), &how)?;
     trial.keep(&watched.output)?;
     match watched.end {
         End::Exited(status) if status.success() => Ok(watched.output),

@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The guest `report` on our monitor and on QEMU: what firmware hands over, over all machines.
+
+use super::case::{Case, Context, Outcome, Run, Trial, expect};
+use super::report::{Given, Report};
+use super::stock;
+use crate::guest::Format;
+use crate::host::Kvm;
+use crate::lab;
+use crate::process::{Bounds, End, Watch, watch};
+use crate::qemu::{Accelerator, Boot, Qemu};
+use crate::workspace::write_atomically;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+const COMMAND_LINE: &str = "report console=ttyS0";
+const MIB: u64 = 1 << 20;
+
+/// A machine and what it boots.
+#[derive(Clone, Debug)]
+struct Machine {
+    /// File name of the guest.
+    kernel: &'static str,
+    memory_mib: u64,
+    cpus: u32,
+    initrd: bool,
+    /// Whether `fw_cfg` offers DMA.
+    dma: bool,
+}
+
+/// The machine that most cases change in one respect.
+const PLAIN: Machine = Machine {
+    kernel: "report.elf",
+    memory_mib: 256,
+    cpus: 1,
+    initrd: false,
+    dma: true,
+};
+
+/// What a QEMU has besides.
+const QEMU_PLAIN: (&str, &str) = ("microvm", "max");
+
+/// Every machine that the guest reports from.
+pub fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (name, kernel) in [("pvh", "report.elf"), ("bzimage", "report.bz")] {
+        let plain = Machine { kernel, ..PLAIN };
+        let initrd = Machine {
+            initrd: true,
+            ..plain.clone()
+        };
+        let varied = [
+            ("plain", plain.clone()),
+            (
+                "2cpus",
+                Machine {
+                    cpus: 2,
+                    ..plain.clone()
+                },
+            ),
+            (
+                "255cpus",
+                Machine {
+                    cpus: 255,
+                    ..plain.clone()
+                },
+            ),
+            ("initrd", initrd.clone()),
+            (
+                "initrd-8MiB",
+                Machine {
+                    memory_mib: 8,
+                    ..initrd.clone()
+                },
+            ),
+            (
+                "initrd-5GiB",
+                Machine {
+                    memory_mib: 5 * 1024,
+                    ..initrd.clone()
+                },
+            ),
+            (
+                "initrd-no-dma",
+                Machine {
+                    dma: false,
+                    ..initrd.clone()
+                },
+            ),
+        ];
+        for (what, machine) in varied {
+            let other = machine.clone();
+            cases.push(Case::new(
+                format!("vmm/report-{name}-{what}"),
+                move |context, trial| on_monitor(context, trial, &machine),
+            ));
+            cases.push(Case::new(
+                format!("qemu/report-{name}-{what}"),
+                move |context, trial| on_qemu(context, trial, &other, QEMU_PLAIN),
+            ));
+        }
+        for (what, board) in [
+            ("no-acpi", ("microvm,acpi=off", "max")),
+            ("no-legacy", ("microvm,pit=off,pic=off,rtc=off", "max")),
+            ("2MiB-pages", ("microvm", "qemu64")),
+        ] {
+            let machine = Machine {
+                initrd: true,
+                cpus: 2,
+                ..plain.clone()
+            };
+            cases.push(Case::new(
+                format!("qemu/report-{name}-{what}"),
+                move |context, trial| on_qemu(context, trial, &machine, board),
+            ));
+        }
+    }
+    let elf32 = Machine {
+        kernel: "report32.elf",
+        initrd: true,
+        ..PLAIN
+    };
+    let other = elf32.clone();
+    cases.push(Case::new("vmm/report-pvh-32-bit", move |context, trial| {
+        on_monitor(context, trial, &elf32)
+    }));
+    cases.push(Case::new(
+        "qemu/report-pvh-32-bit",
+        move |context, trial| on_qemu(context, trial, &other, QEMU_PLAIN),
+    ));
+    cases.push(Case::new("vmm/report-three-boots-are-alike", three_boots));
+    cases
+}
+
+impl Machine {
+    fn boot(&self, context: &Context<'_>) -> Result<Boot, Outcome> {
+        let initrd = if self.initrd {
+            let path = context.workspace.target.join("test-inputs/initrd");
+            write_atomically(&path, &initrd())?;
+            Some(path)
+        } else {
+            None
+        };
+        Ok(Boot {
+            bios: context.rom()?,
+            kernel: context.guest(self.kernel)?,
+            initrd,
+            append: COMMAND_LINE.into(),
+            memory: format!("{}M", self.memory_mib),
+            cpus: self.cpus,
+        })
+    }
+
+    fn given(&self) -> Given {
+        Given {
+            format: if self.kernel == "report.bz" {
+                Format::Bzimage
+            } else {
+                Format::Pvh
+            },
+            memory: self.memory_mib * MIB,
+            cpus: self.cpus,
+            cmdline: COMMAND_LINE.into(),
+            initrd: self.initrd.then(initrd),
+        }
+    }
+}
+
+/// An initial RAM disk whose length is no whole number of anything.
+fn initrd() -> Vec<u8> {
+    (0..300_001u32)
+        .map(|index| (index.wrapping_mul(0x9e37_79b9) >> 13).to_le_bytes()[0])
+        .collect()
+}
+
+fn on_qemu(context: &Context<'_>, trial: &Trial, machine: &Machine, board: (&str, &str)) -> Run {
+    context.qemu()?;
+    let qemu = Qemu {
+        machine: board.0.into(),
+        accelerator: Accelerator::Tcg,
+        nested: false,
+        boot: machine.boot(context)?,
+        monitor: false,
+    };
+    let mut command = qemu.command();
+    command.args(["-cpu", board.1]);
+    if !machine.dma {
+        command.args(["-global", "fw_cfg_io.dma_enabled=off"]);
+    }
+    let output = stock::watched_command(trial, &mut command)?;
+    Report::parse(&output)?.verify(&machine.given())
+}
+
+/// On this machine's KVM, of whatever kind; without one in the lab.
+fn on_monitor(context: &Context<'_>, trial: &Trial, machine: &Machine) -> Run {
+    let boot = machine.boot(context)?;
+    let output = if let Kvm::Unusable(why) = &context.kvm {
+        trial.remark(format!("in the lab, since {why}"));
+        stock::monitor_in_lab(context, trial, &boot)?
+    } else {
+        let mut command = monitor(context, &boot)?;
+        if !machine.dma {
+            command.args(["--fw-cfg-dma", "off"]);
+        }
+        run(trial, &mut command)?
+    };
+    Report::parse(&output)?.verify(&machine.given())
+}
+
+fn monitor(context: &Context<'_>, boot: &Boot) -> Result<Command, Outcome> {
+    let mut command = Command::new(context.host()?.vmm);
+    command.args(&lab::microvm(boot)[1..]).stdin(Stdio::null());
+    Ok(command)
+}
+
+fn run(trial: &Trial, command: &mut Command) -> Result<String, Outcome> {
+    let bounds = Bounds {
+        silence: Duration::from_secs(30),
+        total: Duration::from_secs(90),
+    };
+    let watched = watch(
+        command,
+        &Watch {
+            bounds,
+            echo: false,
+            released_by: None,
+        },
+    )?;
+    trial.keep(&watched.output)?;
+    match watched.end {
+        End::Exited(status) if status.success() => Ok(watched.output),
+        end => Err(Outcome::Failed(format!("our monitor {end}"))),
+    }
+}
+
+/// With `--reboot` a triple fault starts the machine again, and it is the same machine again.
+fn three_boots(context: &Context<'_>, trial: &Trial) -> Run {
+    if let Kvm::Unusable(why) = &context.kvm {
+        return Err(Outcome::Skipped(why.to_string()));
+    }
+    let machine = Machine {
+        cpus: 2,
+        initrd: true,
+        ..PLAIN
+    };
+    let mut command = monitor(context, &machine.boot(context)?)?;
+    command
+        .arg("--reboot")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let failed = |what: &str, error: std::io::Error| Outcome::Failed(format!("{what}: {error}"));
+    let mut child = command
+        .spawn()
+        .map_err(|error| failed("our monitor", error))?;
+    let mut reports = Vec::new();
+    let mut text = String::new();
+    for line in child
+        .stdout
+        .take()
+        .map(BufReader::new)
+        .into_iter()
+        .flat_map(BufRead::lines)
+    {
+        text += &line.map_err(|error| failed("its output", error))?;
+        text.push('\n');
+        if text.ends_with("report=end\n") {
+            reports.push(Report::parse(&std::mem::take(&mut text)));
+        }
+        if reports.len() == 3 {
+            break;
+        }
+    }
+    child
+        .kill()
+        .map_err(|error| failed("stopping our monitor", error))?;
+    child.wait().map_err(|error| failed("our monitor", error))?;
+    trial.keep(&text)?;
+    let reports = reports.into_iter().collect::<Result<Vec<_>, _>>()?;
+    expect(reports.len() == 3, || {
+        format!("expected three boots, found {}", reports.len())
+    })?;
+    let reports: Vec<_> = reports.into_iter().map(Report::without_time).collect();
+    reports[0].verify(&machine.given())?;
+    expect(reports.windows(2).all(|pair| pair[0] == pair[1]), || {
+        format!("expected three equal boots, found {reports:#?}")
+    })
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Numbers that the README promises, as assertions. All are counts, the same on every machine.
+
+use super::case::{Case, Context, Run, Trial, expect};
+use super::report::Report;
+use super::stock;
+use crate::image;
+use crate::qemu::{Accelerator, Boot, Qemu};
+use crate::workspace::read;
+
+/// Guest instructions from reset to the kernel's first, on QEMU's `microvm` with 512 MiB and one
+/// CPU; a repeated string instruction counts as often as it repeats.
+const INSTRUCTIONS: [(&str, &str, u64); 2] = [
+    ("pvh", "report.elf", 3_100),
+    ("bzimage", "report.bz", 3_800),
+];
+
+/// Bytes of the ROM that hold something.
+const OCCUPIED: usize = 32 * 1024;
+
+/// Every promise.
+pub fn cases() -> Vec<Case> {
+    let mut cases = vec![Case::new("qemu/promise-rom-bytes", |context, _| {
+        let occupied = image::occupied(&read(&context.rom()?)?);
+        expect(occupied <= OCCUPIED, || {
+            format!("expected at most {OCCUPIED} bytes of ROM occupied, found {occupied}")
+        })
+    })];
+    for (name, kernel, budget) in INSTRUCTIONS {
+        let name = format!("qemu/promise-instructions-{name}");
+        cases.push(Case::new(name, move |context, trial| {
+            instructions(context, trial, kernel, budget)
+        }));
+    }
+    cases
+}
+
+/// With a clock of one tick an instruction, the guest's first time stamp is their number and one.
+fn instructions(context: &Context<'_>, trial: &Trial, kernel: &str, budget: u64) -> Run {
+    context.qemu()?;
+    let qemu = Qemu {
+        machine: "microvm".into(),
+        accelerator: Accelerator::Icount { seed: 1 },
+        nested: false,
+        boot: Boot {
+            bios: context.rom()?,
+            kernel: context.guest(kernel)?,
+            initrd: None,
+            append: "console=ttyS0".into(),
+            memory: "512M".into(),
+            cpus: 1,
+        },
+        monitor: false,
+    };
+    let found = Report::parse(&stock::watched(trial, &qemu)?)?.number("tsc")? - 1;
+    trial.remark(format!("{found} instructions"));
+    expect(found <= budget, || {
+        format!("expected at most {budget} instructions, found {found}")
+    })
+}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Bad input that our firmware refuses: one sentence on COM1, and our monitor's exit code for it.
+//!
+//! What the monitor itself refuses is tested beside it, without a KVM.
+
+use super::case::{Case, Context, Outcome, Run, Trial, expect};
+use crate::host::Kvm;
+use crate::process::{Bounds, End, Watch, watch};
+use crate::workspace::{read, write_atomically};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// Our monitor's exit code for a firmware that gave up.
+const FIRMWARE_FAILED: i32 = 3;
+
+/// An input, and what the firmware says of it.
+struct Refusal {
+    name: &'static str,
+    sentence: &'static str,
+    arguments: fn(&Context<'_>) -> Result<Vec<String>, Outcome>,
+}
+
+const REFUSALS: [Refusal; 5] = [
+    Refusal {
+        name: "no-kernel",
+        sentence: "qboot-rs: kernel: expected one in fw_cfg, found none",
+        arguments: |_| Ok(vec![]),
+    },
+    Refusal {
+        name: "long-command-line",
+        sentence: "qboot-rs: kernel command line: expected at most 2048 bytes with its NUL, \
+                   found 3001",
+        arguments: |context| {
+            Ok(vec![
+                kernel(context)?,
+                format!("--append={}", "x".repeat(3000)),
+            ])
+        },
+    },
+    Refusal {
+        name: "old-protocol",
+        sentence: "qboot-rs: kernel: expected boot protocol 2.12 or later for its 64-bit entry, \
+                   found version 0x20b",
+        arguments: |context| patched(context, "old-protocol", 0x206, &[0x0b, 0x02]),
+    },
+    Refusal {
+        name: "no-64-bit-entry",
+        sentence: "qboot-rs: kernel: expected a 64-bit entry point (xloadflags bit 0), \
+                   found xloadflags 0x0",
+        arguments: |context| patched(context, "no-64-bit-entry", 0x236, &[0, 0]),
+    },
+    Refusal {
+        name: "no-dma-and-no-kernel",
+        sentence: "qboot-rs: kernel: expected one in fw_cfg, found none",
+        arguments: |_| Ok(vec!["--fw-cfg-dma=off".into()]),
+    },
+];
+
+/// Every refusal, on our monitor.
+pub fn cases() -> Vec<Case> {
+    REFUSALS
+        .iter()
+        .map(|refusal| {
+            Case::new(
+                format!("vmm/refuse-{}", refusal.name),
+                move |context, trial| refused(context, trial, refusal),
+            )
+        })
+        .collect()
+}
+
+fn refused(context: &Context<'_>, trial: &Trial, refusal: &Refusal) -> Run {
+    if let Kvm::Unusable(why) = &context.kvm {
+        return Err(Outcome::Skipped(why.to_string()));
+    }
+    let mut command = Command::new(context.host()?.vmm);
+    command
+        .arg("--bios")
+        .arg(context.rom()?)
+        .args(["--memory", "64M"]);
+    command
+        .args((refusal.arguments)(context)?)
+        .stdin(Stdio::null());
+    let bounds = Bounds {
+        silence: Duration::from_secs(20),
+        total: Duration::from_secs(30),
+    };
+    let watched = watch(
+        &mut command,
+        &Watch {
+            bounds,
+            echo: false,
+            released_by: None,
+        },
+    )?;
+    trial.keep(&watched.output)?;
+    expect(watched.output.contains(refusal.sentence), || {
+        format!(
+            "expected `{}`, found `{}`",
+            refusal.sentence,
+            watched.output.trim_end()
+        )
+    })?;
+    match watched.end {
+        End::Exited(status) if status.code() == Some(FIRMWARE_FAILED) => Ok(()),
+        end => Err(Outcome::Failed(format!(
+            "expected our monitor to end with status {FIRMWARE_FAILED}, but it {end}"
+        ))),
+    }
+}
+
+fn kernel(context: &Context<'_>) -> Result<String, Outcome> {
+    Ok(format!(
+        "--kernel={}",
+        context.guest("report.bz")?.display()
+    ))
+}
+
+/// The bzImage guest with other bytes at `offset`.
+fn patched(
+    context: &Context<'_>,
+    name: &str,
+    offset: usize,
+    bytes: &[u8],
+) -> Result<Vec<String>, Outcome> {
+    let mut image = read(&context.guest("report.bz")?)?;
+    let place = image.get_mut(offset..offset + bytes.len());
+    place
+        .ok_or_else(|| Outcome::Failed("the guest is too short".into()))?
+        .copy_from_slice(bytes);
+    let path: PathBuf = context.workspace.target.join("test-inputs").join(name);
+    write_atomically(&path, &image)?;
+    Ok(vec![format!("--kernel={}", path.display())])
+}
