@@ -119,6 +119,8 @@ impl Machine {
                 break ending;
             }
             self.shared.marks.boot_over();
+            // An interrupt of the old machine is not one of the new; often there is none.
+            let _ = self.com1_line.read();
             self.load(true)?;
             self.shared.ports.reset().map_err(|source| Error::Host {
                 what: "resetting COM1".into(),

@@ -7,7 +7,7 @@
 //!
 //! | offset | read | write |
 //! |-------:|------|-------|
-//! | 0, 1 | 8-bit: next byte of the item; wider: see [`FwCfg::read`] | 16-bit or wider at 0: select |
+//! | 0, 1 | 8-bit: next byte of the item; wider: see [`FwCfg::read`] | 16-bit at 0: select |
 //! | 2, 3 | ones | nothing |
 //! | 4–11 | `QEMU CFG` in port order; ones without DMA | 32-bit at 4: address high; 32-bit at 8: address low, go; 64-bit at 4: both |
 
@@ -77,13 +77,16 @@ impl FwCfg {
 
     /// One guest read of `data.len()` bytes at `offset` from the first port.
     ///
-    /// An access is cut where a register ends, as QEMU does. The selector and data ports form
-    /// one register of two bytes that answers 8-bit reads only: 16 bits of it read as zero.
+    /// The selector and data ports form one register that answers 8-bit reads only: what is
+    /// wider and starts at the selector reads as zero. Any other wide access is one per port.
+    /// QEMU 7.2 under KVM answers the same for all offsets and widths a processor can produce.
     pub fn read(&mut self, offset: u16, data: &mut [u8]) {
-        let wide = offset == SELECTOR && data.len() > 1;
+        if offset == SELECTOR && data.len() > 1 {
+            data.fill(0);
+            return;
+        }
         for (port, byte) in (offset..).zip(data) {
             *byte = match port {
-                SELECTOR | DATA if wide => 0,
                 SELECTOR | DATA => self.next_byte(),
                 DMA_HIGH..PORT_COUNT if self.dma.is_some() => DMA_SIGNATURE
                     .get(usize::from(port - DMA_HIGH))
@@ -108,9 +111,8 @@ impl FwCfg {
     /// ignored.
     pub fn write(&mut self, offset: u16, data: &[u8]) {
         match (offset, data) {
-            // What is wider reaches beyond the register; its lower 16 bits still arrive.
-            (SELECTOR, [low, high, ..]) => {
-                self.selection = Selection::of(Key(u16::from_le_bytes([*low, *high])), &self.items);
+            (SELECTOR, &[low, high]) => {
+                self.selection = Selection::of(Key(u16::from_le_bytes([low, high])), &self.items);
             }
             (DMA_HIGH, &[a, b, c, d]) => {
                 if let Some(dma) = &mut self.dma {

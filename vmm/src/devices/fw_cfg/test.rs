@@ -182,7 +182,7 @@ fn every_width_on_every_port_reads_something_defined() {
             let expected: Vec<u8> = (offset..)
                 .take(width)
                 .map(|port| match port {
-                    0 | 1 if offset == 0 && width > 1 => 0,
+                    _ if offset == 0 && width > 1 => 0,
                     0 | 1 => b'0',
                     4..=11 => b"QEMU CFG"[usize::from(port - 4)],
                     _ => 0xff,
@@ -207,7 +207,7 @@ fn a_wide_read_of_the_first_register_does_not_advance() {
 }
 
 #[test]
-fn only_a_wide_write_at_the_selector_selects() {
+fn only_a_16_bit_write_at_the_selector_selects() {
     for offset in 0..PORT_COUNT {
         for width in [1usize, 2, 4, 8] {
             let mut bench = bench();
@@ -216,7 +216,7 @@ fn only_a_wide_write_at_the_selector_selects() {
             let mut data = [0; 8];
             data[..2].copy_from_slice(&Key::SIGNATURE.0.to_le_bytes());
             bench.device.write(offset, &data[..width]);
-            let selects = offset == SELECTOR && width >= 2;
+            let selects = offset == SELECTOR && width == 2;
             let expected = if selects { b"QE" } else { b"12" };
             assert_eq!(bench.bytes(2), expected, "offset {offset} width {width}");
         }
