@@ -23,7 +23,8 @@ pub fn sum(bytes: &[u8]) -> u8 {
     lanes += lanes >> 32;
     lanes += lanes >> 16;
     let whole = lanes.to_le_bytes()[0];
-    rest.iter().fold(whole, |total, byte| total.wrapping_add(*byte))
+    rest.iter()
+        .fold(whole, |total, byte| total.wrapping_add(*byte))
 }
 
 /// The byte that makes `bytes` add up to zero when it replaces a zero byte among them.
@@ -39,15 +40,18 @@ mod test {
     use std::vec::Vec;
 
     fn plain(bytes: &[u8]) -> u8 {
-        bytes.iter().fold(0, |total, byte| total.wrapping_add(*byte))
+        bytes
+            .iter()
+            .fold(0, |total, byte| total.wrapping_add(*byte))
     }
 
     #[test]
     fn sum_equals_the_plain_loop_for_every_length_and_extreme_bytes() {
         for length in 0..600usize {
             let ones: Vec<u8> = std::iter::repeat_n(0xff, length).collect();
-            let mixed: Vec<u8> =
-                (0..length).map(|i| (i.wrapping_mul(0x9e37_79b9) >> 11).to_le_bytes()[0]).collect();
+            let mixed: Vec<u8> = (0..length)
+                .map(|i| (i.wrapping_mul(0x9e37_79b9) >> 11).to_le_bytes()[0])
+                .collect();
             assert_eq!(sum(&ones), plain(&ones), "length {length}");
             assert_eq!(sum(&mixed), plain(&mixed), "length {length}");
         }

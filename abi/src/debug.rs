@@ -74,7 +74,9 @@ impl FailureCode {
     /// Decodes a write to [`FAILURE_PORT`]; `None` if it is not a failure report.
     #[must_use]
     pub fn from_port_value(value: u32) -> Option<Self> {
-        Self::ALL.into_iter().find(|code| code.to_port_value() == value)
+        Self::ALL
+            .into_iter()
+            .find(|code| code.to_port_value() == value)
     }
 
     /// What the code means, in a few words.
@@ -132,7 +134,10 @@ mod test {
     #[test]
     fn every_failure_code_survives_the_port() {
         for code in FailureCode::ALL {
-            assert_eq!(FailureCode::from_port_value(code.to_port_value()), Some(code));
+            assert_eq!(
+                FailureCode::from_port_value(code.to_port_value()),
+                Some(code)
+            );
         }
     }
 

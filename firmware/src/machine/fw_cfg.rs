@@ -78,16 +78,16 @@ unsafe fn read_by_dma(control: u32, address: u64, length: usize) -> Result<(), T
         length: size.into(),
         address: address.into(),
     };
-    let descriptor = &raw mut descriptor;
+    let control_field = &raw const descriptor.control;
     // The stack lies below 4 GiB, so the high half of the register keeps its resting zero.
-    let doorbell = descriptor.expose_provenance() as u32;
+    let doorbell = (&raw mut descriptor).expose_provenance() as u32;
     // SAFETY: the descriptor is complete and lives until the device is done; what it makes the
     // device write is covered by the caller's promise.
     unsafe { ports::out_u32(PORT_DMA_LOW, doorbell.to_be()) }
     let mut status = 0;
     for _ in 0..PATIENCE {
-        // SAFETY: a live local, written by the device only.
-        status = unsafe { ptr::read_volatile(&raw const (*descriptor).control) }.get();
+        // SAFETY: a field of a live local, written by the device only.
+        status = unsafe { ptr::read_volatile(control_field) }.get();
         if status == 0 {
             return Ok(());
         }

@@ -49,9 +49,8 @@ impl HandoffMemory {
         let start = ptr::with_exposed_provenance_mut(HANDOFF_FLOOR as usize);
         let length = (LOW_RAM_END - HANDOFF_FLOOR) as usize;
         // SAFETY: bytes have no alignment and no invalid values; the rest as in `Scratch::take`.
-        Self {
-            bytes: unsafe { core::slice::from_raw_parts_mut(start, length) },
-        }
+        let bytes = unsafe { core::slice::from_raw_parts_mut(start, length) };
+        Self { bytes }
     }
 
     /// The bytes of the guest-physical range `range`; none if it is not inside.

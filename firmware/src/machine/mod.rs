@@ -4,6 +4,9 @@
 //! [`take`] is called once and hands out everything the firmware may touch, as values that keep
 //! each other's promises: memory windows are disjoint, ports belong to one owner.
 
+// Addresses are u64, lengths of slices usize: the same width here, which the assertion holds.
+#![allow(clippy::cast_possible_truncation)]
+
 mod cpu;
 mod exception;
 mod fw_cfg;
@@ -19,6 +22,8 @@ use cpu::Processor;
 use firmware_core::error::BootError;
 use memory::{HandoffMemory, Scratch};
 use paging::Paging;
+
+const _: () = assert!(usize::BITS == u64::BITS);
 
 /// Everything the firmware owns.
 pub struct Machine {

@@ -11,20 +11,20 @@ use core::arch::asm;
 pub fn report_u8(port: u16, value: u8) {
     // SAFETY: the callers' ports (abi::debug, COM1) report to the host; no device there reads or
     // writes our memory.
-    unsafe { out_u8(port, value) }
+    unsafe { out_u8(port, value) };
 }
 
 /// Writes four bytes to such a port.
 pub fn report_u32(port: u16, value: u32) {
     // SAFETY: as in `report_u8`.
-    unsafe { out_u32(port, value) }
+    unsafe { out_u32(port, value) };
 }
 
 /// Reads a byte from a port where reading has no effect.
 pub fn probe_u8(port: u16) -> u8 {
     let value;
     // SAFETY: an input from a device register without side effects changes no memory.
-    unsafe { asm!("in al, dx", in("dx") port, out("al") value, options(nostack, preserves_flags)) }
+    unsafe { asm!("in al, dx", in("dx") port, out("al") value, options(nostack, preserves_flags)) };
     value
 }
 
@@ -33,7 +33,7 @@ pub fn probe_u32(port: u16) -> u32 {
     let value;
     // SAFETY: as in `probe_u8`.
     unsafe {
-        asm!("in eax, dx", in("dx") port, out("eax") value, options(nostack, preserves_flags))
+        asm!("in eax, dx", in("dx") port, out("eax") value, options(nostack, preserves_flags));
     }
     value
 }
@@ -44,7 +44,7 @@ pub fn probe_u32(port: u16) -> u32 {
 /// What the device does with it must be sound for every part of memory it reaches.
 pub unsafe fn out_u8(port: u16, value: u8) {
     // SAFETY: the caller's promise.
-    unsafe { asm!("out dx, al", in("dx") port, in("al") value, options(nostack, preserves_flags)) }
+    unsafe { asm!("out dx, al", in("dx") port, in("al") value, options(nostack, preserves_flags)) };
 }
 
 /// Writes two bytes.
@@ -53,7 +53,7 @@ pub unsafe fn out_u8(port: u16, value: u8) {
 /// As [`out_u8`].
 pub unsafe fn out_u16(port: u16, value: u16) {
     // SAFETY: the caller's promise.
-    unsafe { asm!("out dx, ax", in("dx") port, in("ax") value, options(nostack, preserves_flags)) }
+    unsafe { asm!("out dx, ax", in("dx") port, in("ax") value, options(nostack, preserves_flags)) };
 }
 
 /// Writes four bytes.
@@ -63,7 +63,7 @@ pub unsafe fn out_u16(port: u16, value: u16) {
 pub unsafe fn out_u32(port: u16, value: u32) {
     // SAFETY: the caller's promise.
     unsafe {
-        asm!("out dx, eax", in("dx") port, in("eax") value, options(nostack, preserves_flags))
+        asm!("out dx, eax", in("dx") port, in("eax") value, options(nostack, preserves_flags));
     }
 }
 

@@ -3,6 +3,9 @@
 //!
 //! Spec: see `abi::pvh` and `abi::linux`.
 
+// Addresses are u64, lengths of slices usize: the same width here.
+#![allow(clippy::cast_possible_truncation)]
+
 use crate::serial::line;
 use abi::linux::BootParams;
 use abi::pvh::{MemmapEntry, ModlistEntry, StartInfo};
