@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::guest::{self, Flavour, Format};
 use crate::images;
-use crate::process::{Bounds, End, Watch, Watched, shown, watch};
+use crate::process::{Bounds, End, Watch, Watched, watch};
 use crate::qemu::{self, Accelerator, Boot, Qemu};
 use crate::workspace::{Workspace, write_atomically};
 pub use outer::{Job, Work, microvm};
@@ -88,7 +88,8 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     match status(&watched.output) {
         Some(0) => Ok(()),
         Some(status) => Err(Error::Guest(format!(
-            "the command in the lab ended with status {status}"
+            "the command in the lab ended with {}",
+            meaning(status)
         ))),
         None if job.terminal => Ok(()),
         None => Err(Error::Guest(format!(
@@ -166,9 +167,6 @@ pub fn boot(
             Work::Command(_) => guest::INIT_REACHED,
         }),
     };
-    if std::env::var_os("XTASK_SHOW").is_some() {
-        eprintln!("xtask: {}", shown(&command));
-    }
     watch(&mut command, &how)
 }
 

@@ -78,6 +78,9 @@ pub fn microvm(boot: &Boot) -> Vec<String> {
 /// The kernel command line of the outer machine.
 pub fn append(mode: Accelerator) -> String {
     let mut words = vec!["console=ttyS0", "quiet", "reboot=t", "panic=-1"];
+    // A periodic tick: where the emulator loses a timer interrupt on its way out of the inner
+    // machine, another one follows.
+    words.extend(["nohz=off", "highres=off"]);
     if matches!(mode, Accelerator::Icount { .. }) {
         words.extend(["norandmaps", "nokaslr"]);
     }
