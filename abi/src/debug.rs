@@ -43,13 +43,15 @@ pub enum FailureCode {
     CommandLine = 12,
     /// The initial RAM disk fits nowhere.
     Initrd = 13,
+    /// The ACPI linker-loader script makes no sense, or its tables fit nowhere.
+    Acpi = 14,
     /// The firmware has a bug.
     Panic = 255,
 }
 
 impl FailureCode {
     /// Every code, for listings and for decoding.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Processor,
         Self::FwCfgAbsent,
         Self::FwCfgTransfer,
@@ -62,6 +64,7 @@ impl FailureCode {
         Self::KernelPlacement,
         Self::CommandLine,
         Self::Initrd,
+        Self::Acpi,
         Self::Panic,
     ];
 
@@ -95,6 +98,7 @@ impl FailureCode {
             Self::KernelPlacement => "kernel does not fit",
             Self::CommandLine => "command line too long",
             Self::Initrd => "initrd does not fit",
+            Self::Acpi => "bad ACPI loader script",
             Self::Panic => "firmware bug",
         }
     }

@@ -132,6 +132,8 @@ const _: () = assert!(size_of::<FileEntry>() == 64);
 pub mod file {
     /// Memory map: [`E820Entry`](crate::e820::E820Entry) records.
     pub const E820: &str = "etc/e820";
+    /// ACPI linker-loader script: [`Command`](crate::table_loader::Command) records.
+    pub const TABLE_LOADER: &str = "etc/table-loader";
     /// What our firmware prints: absent or `error`, nothing but errors; `info`, one line a phase.
     pub const LOG: &str = "opt/org.qboot-rs/log";
     /// Present: our firmware marks its trace points ([`crate::debug`]).

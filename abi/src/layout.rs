@@ -14,6 +14,10 @@
 //!            │ RAM: kernel, initrd      │
 //! 1 MiB      ├──────────────────────────┤ HIGH_RAM_START
 //! 0xF0000    │ firmware image (alias)   │ ROM_ALIAS_START: the firmware runs here
+//! 0xE0000    ├──────────────────────────┤ RSDP_SCAN_START
+//!            │ ACPI tables              │ reserved in the e820 map as far as used
+//! 0xC0000    ├──────────────────────────┤ TABLES_START
+//!            ┊                          ┊
 //! 0xA0000    ├──────────────────────────┤ LOW_RAM_END
 //!            │ hand-off block           │ grows down; reserved in the e820 map
 //!            ┊                          ┊
@@ -34,6 +38,11 @@ pub const PAGE_SIZE: u64 = 0x1000;
 
 /// End of conventional memory: 640 KiB.
 pub const LOW_RAM_END: u64 = 0xa_0000;
+/// Memory from here to the firmware image is for tables: on a PC it is RAM behind the option ROMs,
+/// and no kernel takes it for its own.
+pub const TABLES_START: u64 = 0xc_0000;
+/// From here on kernels scan for the ACPI RSDP (to 1 MiB).
+pub const RSDP_SCAN_START: u64 = 0xe_0000;
 /// Start of extended memory: 1 MiB.
 pub const HIGH_RAM_START: u64 = 0x10_0000;
 /// RAM up to this address lies below 4 GiB, the rest from 4 GiB on.
@@ -96,4 +105,5 @@ pub const HANDOFF_FLOOR: u64 = 0x2_0000;
 
 const _: () = assert!(STACK_BOTTOM < STACK_TOP && STACK_TOP <= SCRATCH_START);
 const _: () = assert!(SCRATCH_END <= HANDOFF_FLOOR && HANDOFF_FLOOR < LOW_RAM_END);
+const _: () = assert!(LOW_RAM_END < TABLES_START && RSDP_SCAN_START < ROM_ALIAS_START);
 const _: () = assert!(ROM_SIZE.is_multiple_of(ROM_GRANULE) && ROM_SIZE <= ROM_ALIAS_MAX_SIZE);

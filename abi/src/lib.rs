@@ -11,6 +11,7 @@
 //! | [`fw_cfg`] | VMM and firmware | QEMU `docs/specs/fw_cfg.rst` |
 //! | [`debug`] | VMM and firmware | this crate; trace points as in qboot's `benchmark.h` |
 //! | [`layout`] | VMM and firmware | QEMU `microvm` machine, and this crate |
+//! | [`table_loader`] | VMM and firmware | QEMU `hw/acpi/bios-linker-loader.c` |
 //! | [`e820`] | VMM, firmware and kernel | ACPI 6.5, section 15 |
 //! | [`linux`] | firmware and kernel | Linux `Documentation/arch/x86/boot.rst` |
 //! | [`pvh`] | firmware and kernel | Xen `include/public/arch-x86/hvm/start_info.h` |
@@ -28,3 +29,4 @@ pub mod layout;
 pub mod linux;
 pub mod mp;
 pub mod pvh;
+pub mod table_loader;

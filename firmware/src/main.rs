@@ -19,8 +19,10 @@ mod report;
 
 use abi::debug::FailureCode;
 use core::panic::PanicInfo;
+use firmware_core::acpi::Loader;
 use firmware_core::error::BootError;
 use firmware_core::facts::{Facts, Options};
+use firmware_core::fw_cfg::Directory;
 use firmware_core::plan::{Entry, Plan};
 use firmware_core::tables;
 use machine::Machine;
@@ -40,21 +42,37 @@ extern "C" fn firmware_main(extended_features: u32) -> ! {
 /// Everything between the first question and the last preparation.
 fn find_kernel(machine: &mut Machine) -> Result<Entry, BootError> {
     let mut fw_cfg = machine.open_fw_cfg()?;
-    let files = Facts::directory(&mut fw_cfg, &mut machine.scratch.facts)?;
+    let scratch = &mut machine.scratch;
+    let files = Directory::read(&mut fw_cfg, &mut scratch.directory)?;
     let mut log = Log::new(Options::read(&mut fw_cfg, &files)?);
     log.firmware_started();
 
     let identify = |count| machine.processor.identify(count);
-    let facts = Facts::gather(&mut fw_cfg, &files, identify, &mut machine.scratch.facts)?;
+    let facts = Facts::gather(&mut fw_cfg, &files, identify, &mut scratch.facts)?;
+    let mut loader = Loader::gather(
+        &mut fw_cfg,
+        &files,
+        &mut scratch.directory,
+        &mut scratch.commands,
+        &mut scratch.blobs,
+    )?;
     log.gathered(&facts);
 
-    let plan = Plan::new(&facts, fw_cfg.means(), &mut machine.scratch.map)?;
+    let plan = Plan::new(&facts, fw_cfg.means(), &mut loader.blobs, &mut scratch.map)?;
     log.planned(&plan);
 
     let block = machine.handoff.window(plan.handoff.block);
     machine.paging.extend(&plan.handoff, block);
     plan.load(&mut fw_cfg, block)?;
-    tables::write(&plan, &facts, block);
+    loader.load(&mut fw_cfg)?;
+    loader.link(
+        &mut fw_cfg,
+        &files,
+        &mut scratch.directory,
+        &mut machine.tables,
+    )?;
+    let rsdp = loader.rsdp(&mut machine.tables);
+    tables::write(&plan, &facts, rsdp, block);
     log.kernel_entered(&plan.entry);
     Ok(plan.entry)
 }

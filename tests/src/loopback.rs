@@ -9,9 +9,10 @@ use abi::fw_cfg::{
     PORT_SELECTOR, SIGNATURE,
 };
 use abi::layout::{SCRATCH_START, STACK_BOTTOM};
+use firmware_core::acpi::{Blob, BlobMemory, CommandBuffer, Loader, MAX_BLOBS};
 use firmware_core::error::BootError;
 use firmware_core::facts::{Facts, Options, Scratch};
-use firmware_core::fw_cfg::{TransferError, Transport};
+use firmware_core::fw_cfg::{Directory, DirectoryBuffer, TransferError, Transport};
 use firmware_core::memory::{Range, Region};
 use firmware_core::plan::{Entry, Handoff, Means, Plan};
 use firmware_core::processors::Identity;
@@ -49,6 +50,8 @@ pub struct Booted {
     pub kernel: Option<Range>,
     /// Where the initial RAM disk was loaded.
     pub initrd: Option<Range>,
+    /// Where the ACPI RSDP lies.
+    pub rsdp: Option<u64>,
     /// How the kernel would be entered.
     pub entry: Entry,
 }
@@ -76,20 +79,33 @@ impl Loopback {
     pub fn boot(&mut self, identity: Identity) -> Result<Booted, BootError> {
         self.open()?;
         let mut scratch = Box::new(Scratch::new_zeroed());
+        let mut directory = Box::new(DirectoryBuffer::new_zeroed());
+        let mut commands = Box::new(CommandBuffer::new_zeroed());
+        let mut blobs = Box::new([Blob::new_zeroed(); MAX_BLOBS]);
         let mut storage = [Region {
             start: 0,
             end: 0,
             kind: 0,
         }; abi::e820::MAX_ENTRIES];
-        let files = Facts::directory(self, &mut scratch)?;
+        let files = Directory::read(self, &mut directory)?;
         let options = Options::read(self, &files)?;
         let facts = Facts::gather(self, &files, |_| identity, &mut scratch)?;
-        let plan = Plan::new(&facts, Means { dma: self.dma }, &mut storage)?;
+        let mut loader = Loader::gather(self, &files, &mut directory, &mut commands, &mut blobs)?;
+        let plan = Plan::new(
+            &facts,
+            Means { dma: self.dma },
+            &mut loader.blobs,
+            &mut storage,
+        )?;
 
         let block = plan.handoff.block;
         let mut bytes = vec![0xcc; usize::try_from(block.size()).expect("small")];
         plan.load(self, &mut bytes)?;
-        tables::write(&plan, &facts, &mut bytes);
+        loader.load(self)?;
+        let mut tables = TableMemory(self.memory.clone());
+        loader.link(self, &files, &mut directory, &mut tables)?;
+        let rsdp = loader.rsdp(&mut tables);
+        tables::write(&plan, &facts, rsdp, &mut bytes);
         self.memory
             .write(block.start(), &bytes)
             .expect("the hand-off block is RAM");
@@ -99,6 +115,7 @@ impl Loopback {
             handoff: plan.handoff,
             kernel: plan.kernel,
             initrd: plan.initrd,
+            rsdp,
             entry: plan.entry,
         })
     }
@@ -142,25 +159,29 @@ impl Loopback {
         let control = key.map_or(DmaControl::READ.bits(), |key| {
             DmaControl::READ.with_key(key)
         });
+        self.operate(control, to, length)
+    }
+
+    /// One DMA operation.
+    fn operate(&mut self, control: u32, at: u64, length: usize) -> Result<(), TransferError> {
         let mut descriptor = DmaDescriptor {
             control: control.into(),
             length: u32::try_from(length).expect("small").into(),
-            address: to.into(),
+            address: at.into(),
         };
         self.memory
             .write(DESCRIPTOR, descriptor.as_bytes())
             .expect("the stack is RAM");
-        self.output(
-            PORT_DMA_LOW,
-            &u32::try_from(DESCRIPTOR).expect("low").to_be_bytes(),
-        );
+        let doorbell = u32::try_from(DESCRIPTOR).expect("low").to_be_bytes();
+        self.output(PORT_DMA_LOW, &doorbell);
         self.memory
             .read(DESCRIPTOR, descriptor.as_mut_bytes())
             .expect("the stack is RAM");
+        let key = Key(u16::try_from(control >> 16).expect("16 bits"));
         match descriptor.control.get() {
             0 => Ok(()),
             control => Err(TransferError {
-                key: key.unwrap_or(Key::FILE_DIR),
+                key,
                 length,
                 control,
             }),
@@ -188,6 +209,22 @@ impl Loopback {
     }
 }
 
+/// Guest memory as the place of loaded tables.
+struct TableMemory(Memory);
+
+impl BlobMemory for TableMemory {
+    fn edit(&mut self, range: Range, edit: impl FnOnce(&mut [u8])) {
+        let mut bytes = vec![0; usize::try_from(range.size()).expect("small")];
+        self.0
+            .read(range.start(), &mut bytes)
+            .expect("tables lie in RAM");
+        edit(&mut bytes);
+        self.0
+            .write(range.start(), &bytes)
+            .expect("tables lie in RAM");
+    }
+}
+
 impl Transport for Loopback {
     fn read(&mut self, key: Key, buffer: &mut [u8]) -> Result<(), TransferError> {
         self.transfer(Some(key), buffer)
@@ -195,6 +232,22 @@ impl Transport for Loopback {
 
     fn read_more(&mut self, buffer: &mut [u8]) -> Result<(), TransferError> {
         self.transfer(None, buffer)
+    }
+
+    fn seek(&mut self, key: Key, offset: u32) -> Result<(), TransferError> {
+        if self.dma {
+            let control = DmaControl::SKIP.with_key(key);
+            return self.operate(control, 0, offset as usize);
+        }
+        self.by_port(Some(key), &mut vec![0; offset as usize]);
+        Ok(())
+    }
+
+    fn write_more(&mut self, bytes: &[u8]) -> Result<(), TransferError> {
+        self.memory
+            .write(BUFFER, bytes)
+            .expect("the scratch area is RAM");
+        self.operate(DmaControl::WRITE.bits(), BUFFER, bytes.len())
     }
 
     fn load(&mut self, key: Key, to: Range) -> Result<(), TransferError> {

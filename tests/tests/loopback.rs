@@ -165,6 +165,7 @@ fn a_boot_takes_one_doorbell_an_item() {
         ("PVH and initrd", with_initrd(pvh(), b"disk"), 14),
         ("bzImage", linux(), 13),
         ("bzImage and initrd", with_initrd(linux(), b"disk"), 14),
+        ("PVH and ACPI", with_acpi(pvh(), &pattern(0x2e2)), 16),
     ] {
         let (loopback, booted) = boot(items, true);
         booted.unwrap();
@@ -366,6 +367,103 @@ fn an_initrd_larger_than_memory_is_refused() {
         "{text}"
     );
     assert_eq!(code, FailureCode::Initrd);
+}
+
+/// One command of a loader script: its number, and fields at their offsets in the record.
+fn command(number: u32, fields: &[(usize, &[u8])]) -> Vec<u8> {
+    let mut record = vec![0; 128];
+    record[..4].copy_from_slice(&number.to_le_bytes());
+    for (offset, bytes) in fields {
+        record[*offset..][..bytes.len()].copy_from_slice(bytes);
+    }
+    record
+}
+
+/// An RSDP and one table, connected and summed by a script as QEMU writes it.
+fn with_acpi(mut items: Items, table: &[u8]) -> Items {
+    let mut rsdp = b"RSD PTR \0BOCHS \x02\0\0\0\0\x24\0\0\0".to_vec();
+    rsdp.resize(36, 0);
+    let (to, from) = (b"etc/acpi/rsdp".as_slice(), b"etc/acpi/tables".as_slice());
+    let script = [
+        command(1, &[(4, to), (60, &16u32.to_le_bytes()), (64, &[2])]),
+        command(1, &[(4, from), (60, &64u32.to_le_bytes()), (64, &[1])]),
+        command(
+            2,
+            &[
+                (4, to),
+                (60, from),
+                (116, &24u32.to_le_bytes()),
+                (120, &[8]),
+            ],
+        ),
+        command(
+            3,
+            &[
+                (4, to),
+                (60, &32u32.to_le_bytes()),
+                (68, &36u32.to_le_bytes()),
+            ],
+        ),
+    ];
+    items.add_file("etc/acpi/rsdp", rsdp).unwrap();
+    items.add_file("etc/acpi/tables", table.to_vec()).unwrap();
+    items.add_file(file::TABLE_LOADER, script.concat()).unwrap();
+    items
+}
+
+#[test]
+fn acpi_tables_are_placed_connected_and_protected_by_dma_as_by_port() {
+    // The second does not fit below 1 MiB.
+    for (size, dma) in [
+        (0x2e2, true),
+        (0x2e2, false),
+        (0x3_0000, true),
+        (0x3_0000, false),
+    ] {
+        let table = pattern(size);
+        let items = with_acpi(with_pvh(items(), 0x100_0000, 0x20_0000, 0x100_0040), &table);
+        let (loopback, booted) = boot(items, dma);
+        let booted = booted.unwrap();
+
+        let rsdp = booted.rsdp.unwrap();
+        assert!((0xe_0000..0x10_0000).contains(&rsdp) && rsdp.is_multiple_of(16));
+        let bytes = loopback.bytes(Range::new(rsdp, 36).unwrap());
+        assert_eq!(abi::checksum::sum(&bytes), 0);
+        let at = u64::from_le_bytes(bytes[24..32].try_into().unwrap());
+        let place = Range::new(at, size as u64).unwrap();
+        assert_eq!(loopback.bytes(place), table);
+        assert_eq!(place.start() >= MIB, size > 0x2_0000);
+        for range in [place, Range::new(rsdp, 36).unwrap()] {
+            let mut held = booted
+                .regions
+                .iter()
+                .filter(|region| region.range().contains(range));
+            assert!(
+                held.any(|region| region.kind == 2),
+                "{range} in {:x?}",
+                booted.regions
+            );
+        }
+        let Entry::Pvh { start_info, .. } = booted.entry else {
+            panic!("{booted:?}")
+        };
+        let info = loopback.bytes(Range::new(start_info.into(), 56).unwrap());
+        assert_eq!(
+            StartInfo::read_from_bytes(&info).unwrap().rsdp_paddr.get(),
+            rsdp
+        );
+    }
+}
+
+#[test]
+fn acpi_tables_larger_than_memory_are_refused() {
+    let items = with_pvh(items(), 0x100_0000, 0x20_0000, 0x100_0040);
+    let (text, code) = refused(with_acpi(items, &vec![0; 64 << 20]));
+    assert_eq!(
+        text,
+        "ACPI tables: expected room for 0x4000000 bytes at a multiple of 0x1000, found none"
+    );
+    assert_eq!(code, FailureCode::Acpi);
 }
 
 /// A VMM whose map promises memory that its DMA does not reach.

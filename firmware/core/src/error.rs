@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Why a boot ends early: the sentence for people and the code for programs.
 
+use crate::acpi::LoaderError;
 use crate::facts::MemoryMapError;
 use crate::fw_cfg::{DirectoryError, TransferError};
 use crate::kernel::KernelError;
@@ -27,6 +28,8 @@ pub enum BootError {
     Processors(CountError),
     /// The kernel.
     Kernel(KernelError),
+    /// The ACPI loader script.
+    Acpi(LoaderError),
     /// The plan.
     Plan(PlanError),
 }
@@ -39,12 +42,14 @@ impl BootError {
             Self::FwCfgAbsent { .. } => FailureCode::FwCfgAbsent,
             Self::Transfer(_)
             | Self::Directory(DirectoryError::Transfer(_))
-            | Self::Kernel(KernelError::Transfer(_)) => FailureCode::FwCfgTransfer,
+            | Self::Kernel(KernelError::Transfer(_))
+            | Self::Acpi(LoaderError::Transfer(_)) => FailureCode::FwCfgTransfer,
             Self::Directory(DirectoryError::TooManyFiles { .. }) => FailureCode::FileDirectory,
             Self::MemoryMap(_) => FailureCode::MemoryMap,
             Self::Processors(_) => FailureCode::ProcessorCount,
             Self::Kernel(KernelError::Absent) => FailureCode::KernelAbsent,
             Self::Kernel(_) => FailureCode::KernelFormat,
+            Self::Acpi(_) => FailureCode::Acpi,
             Self::Plan(error) => error.code(),
         }
     }
@@ -63,6 +68,7 @@ impl fmt::Display for BootError {
             Self::MemoryMap(error) => error.fmt(f),
             Self::Processors(error) => error.fmt(f),
             Self::Kernel(error) => error.fmt(f),
+            Self::Acpi(error) => error.fmt(f),
             Self::Plan(error) => error.fmt(f),
         }
     }
@@ -84,5 +90,6 @@ from! {
     MemoryMapError => MemoryMap,
     CountError => Processors,
     KernelError => Kernel,
+    LoaderError => Acpi,
     PlanError => Plan,
 }

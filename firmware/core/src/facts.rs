@@ -4,7 +4,7 @@
 //! In: the device and what CPUID said. Out: [`Facts`]. One question for each item, each asked once.
 
 use crate::error::BootError;
-use crate::fw_cfg::{Directory, DirectoryBuffer, TransferError, Transport};
+use crate::fw_cfg::{Directory, TransferError, Transport};
 use crate::kernel::{Kernel, SetupBuffer};
 use crate::processors::{Identity, Processors};
 use abi::e820::E820Entry;
@@ -15,11 +15,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 /// Most records the firmware takes from `etc/e820`.
 pub const MAX_RECORDS: usize = 512;
 
-/// Memory the firmware needs while it asks; what it holds beforehand does not matter.
+/// Memory for the answers; what it holds beforehand does not matter.
 #[derive(Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Scratch {
-    directory: DirectoryBuffer,
     records: [E820Entry; MAX_RECORDS],
     setup: SetupBuffer,
 }
@@ -86,18 +85,7 @@ pub struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    /// Reads the file directory: the first question, because it also says how much to say.
-    ///
-    /// # Errors
-    /// The directory makes no sense.
-    pub fn directory(
-        fw_cfg: &mut impl Transport,
-        scratch: &mut Scratch,
-    ) -> Result<Directory, BootError> {
-        Ok(Directory::read(fw_cfg, &mut scratch.directory)?)
-    }
-
-    /// Asks everything else. `identify` is called with the number of processors.
+    /// Asks for everything. `identify` is called with the number of processors.
     ///
     /// # Errors
     /// An answer is missing, makes no sense, or names a kernel that cannot be started.

@@ -21,6 +21,7 @@
     )
 )]
 
+pub mod acpi;
 mod describe;
 pub mod error;
 pub mod facts;

@@ -5,6 +5,7 @@
 //! In: [`Facts`]. Out: a [`Plan`], pure data. Never: touches the machine. What the VMM suggests as
 //! addresses is not even read: QEMU's suggestions overlap in known cases.
 
+use crate::acpi::{Blobs, LoaderError, Zone};
 use crate::facts::Facts;
 use crate::fw_cfg::{TransferError, Transport};
 use crate::kernel::Kernel;
@@ -15,7 +16,7 @@ use abi::e820::{E820Entry, MAX_ENTRIES, TYPE_RAM, TYPE_RESERVED};
 use abi::fw_cfg::Key;
 use abi::layout::{
     HANDOFF_FLOOR, HIGH_RAM_START, LOW_RAM_END, PAGE_SIZE, RAM_ABOVE_4G_START, ROM_ALIAS_END,
-    ROM_ALIAS_START,
+    ROM_ALIAS_START, RSDP_SCAN_START, TABLES_START,
 };
 use abi::linux::{BootParams, ENTRY_64_OFFSET, SetupHeader, XLoadFlags};
 use core::fmt;
@@ -84,19 +85,22 @@ pub struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    /// Decides.
+    /// Decides, and tells every file of the ACPI loader its place.
     ///
     /// # Errors
     /// Something does not fit.
     pub fn new(
         facts: &Facts<'_>,
         means: Means,
+        blobs: &mut Blobs<'_>,
         storage: &'a mut [Region; MAX_ENTRIES],
     ) -> Result<Self, PlanError> {
         let mut memory = join(facts.memory, storage)?;
-        let handoff = place_handoff(facts, means, &memory)?;
-        reserve_low_memory(&mut memory, &handoff)?;
+        let tables = place_tables(blobs, &memory)?;
+        let handoff = place_handoff(facts, means, &tables, &memory)?;
+        reserve_low_memory(&mut memory, &handoff, &tables)?;
         let placed = place_kernel(&facts.kernel, &memory)?;
+        place_large_tables(blobs, &mut memory, placed.footprint)?;
         let initrd = place_initrd(facts, means, &memory, placed.footprint)?;
         let entry = match facts.kernel {
             Kernel::Pvh { entry, .. } => Entry::Pvh {
@@ -166,9 +170,75 @@ fn join<'a>(
     Ok(memory)
 }
 
+/// What of the memory for tables is in use, below and from [`RSDP_SCAN_START`].
+struct Tables {
+    used: [Range; 2],
+    /// How many tables have found no room there.
+    large: usize,
+}
+
+/// Puts tables below 1 MiB as far as they fit: no kernel takes that memory for its own, and the
+/// firmware reaches it without further page tables.
+fn place_tables(blobs: &mut Blobs<'_>, memory: &MemoryMap<'_>) -> Result<Tables, PlanError> {
+    let all = Range::between(TABLES_START, ROM_ALIAS_START);
+    let split = if memory.is_ram(all) {
+        RSDP_SCAN_START
+    } else {
+        ROM_ALIAS_START
+    };
+    let start = if memory.is_ram(all) {
+        TABLES_START
+    } else {
+        ROM_ALIAS_START
+    };
+    let mut high = Arena::new(Range::between(start, split));
+    let mut scanned = Arena::new(Range::between(split, ROM_ALIAS_START));
+    let mut large = 0usize;
+    for blob in blobs.iter_mut() {
+        let (size, align) = (blob.file().size.into(), blob.align());
+        match blob.zone() {
+            Zone::FSegment => {
+                let place = scanned.take(size, align);
+                blob.put(place.ok_or(LoaderError::NoRoom { size, align })?.start());
+            }
+            Zone::High => match high.take(size, align) {
+                Some(place) => blob.put(place.start()),
+                None => {
+                    blob.put(0); // place_large_tables
+                    large = large.saturating_add(1);
+                }
+            },
+        }
+    }
+    let used = [(high, split), (scanned, ROM_ALIAS_START)];
+    Ok(Tables {
+        used: used.map(|(arena, end)| Range::between(arena.free().end(), end)),
+        large,
+    })
+}
+
+/// Puts the others at the top of what 32-bit pointers reach, and takes that RAM from the kernel.
+fn place_large_tables(
+    blobs: &mut Blobs<'_>,
+    memory: &mut MemoryMap<'_>,
+    kernel: Range,
+) -> Result<(), PlanError> {
+    let within = Range::between(HIGH_RAM_START, RAM_ABOVE_4G_START);
+    for blob in blobs.iter_mut().filter(|blob| blob.place().start() == 0) {
+        let (size, align) = (u64::from(blob.file().size), blob.align().max(PAGE_SIZE));
+        let place = memory
+            .highest_fit(size, align, within, &[kernel])
+            .ok_or(LoaderError::NoRoom { size, align })?;
+        memory.set(place, TYPE_RESERVED)?;
+        blob.put(place.start());
+    }
+    Ok(())
+}
+
 fn place_handoff(
     facts: &Facts<'_>,
     means: Means,
+    tables: &Tables,
     memory: &MemoryMap<'_>,
 ) -> Result<Handoff, PlanError> {
     let conventional = Range::between(0, LOW_RAM_END);
@@ -183,9 +253,17 @@ fn place_handoff(
     let mp_pointer = take(mp::POINTER_SIZE, 16)?;
     let mp_table = take(mp::table_size(&facts.processors), 16)?;
     let parameters = match facts.kernel {
-        // Reserving low memory can add four regions to the map: it cuts at most at both ends of
-        // the hand-off block and of the firmware image.
-        Kernel::Pvh { .. } => take(pvh::size(memory.regions().len().saturating_add(4)), 16)?,
+        // Reserving low memory adds at most four regions to the map, each large table two.
+        Kernel::Pvh { .. } => take(
+            pvh::size(
+                memory
+                    .regions()
+                    .len()
+                    .saturating_add(4)
+                    .saturating_add(tables.large.saturating_mul(2)),
+            ),
+            16,
+        )?,
         Kernel::Linux64 { .. } => take(size_of::<BootParams>() as u64, 16)?,
     };
     let limit = cmdline_limit(&facts.kernel);
@@ -197,7 +275,7 @@ fn place_handoff(
     }
     let cmdline = take(facts.cmdline_size.max(1).into(), 16)?;
     let start_map_is_enough = facts.processors.identity().gigabyte_pages
-        || (means.dma && matches!(facts.kernel, Kernel::Pvh { .. }));
+        || (means.dma && tables.large == 0 && matches!(facts.kernel, Kernel::Pvh { .. }));
     let page_tables = if start_map_is_enough {
         None
     } else {
@@ -228,8 +306,15 @@ fn cmdline_limit(kernel: &Kernel<'_>) -> u32 {
     }
 }
 
-fn reserve_low_memory(memory: &mut MemoryMap<'_>, handoff: &Handoff) -> Result<(), PlanError> {
+fn reserve_low_memory(
+    memory: &mut MemoryMap<'_>,
+    handoff: &Handoff,
+    tables: &Tables,
+) -> Result<(), PlanError> {
     memory.clear(Range::between(LOW_RAM_END, HIGH_RAM_START))?;
+    for used in tables.used {
+        memory.set(used, TYPE_RESERVED)?;
+    }
     memory.set(handoff.block, TYPE_RESERVED)?;
     memory.set(
         Range::between(ROM_ALIAS_START, ROM_ALIAS_END),
@@ -339,6 +424,8 @@ fn initrd_ceiling(kernel: &Kernel<'_>, means: Means) -> u64 {
 /// What does not fit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum PlanError {
+    /// A table of the ACPI loader fits nowhere.
+    Acpi(LoaderError),
     /// The map has too many separate ranges.
     MapFull(MapFull),
     /// A record of the VMM's map passes the end of the address space.
@@ -392,6 +479,7 @@ impl PlanError {
     #[must_use]
     pub const fn code(&self) -> FailureCode {
         match self {
+            Self::Acpi(_) => FailureCode::Acpi,
             Self::MapFull(_) | Self::RecordWraps { .. } => FailureCode::MemoryMap,
             Self::NoConventionalMemory { .. } | Self::HandoffFull => FailureCode::Memory,
             Self::CommandLine { .. } => FailureCode::CommandLine,
@@ -400,6 +488,12 @@ impl PlanError {
             }
             Self::Initrd { .. } => FailureCode::Initrd,
         }
+    }
+}
+
+impl From<LoaderError> for PlanError {
+    fn from(error: LoaderError) -> Self {
+        Self::Acpi(error)
     }
 }
 
@@ -412,6 +506,7 @@ impl From<MapFull> for PlanError {
 impl fmt::Display for PlanError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Acpi(error) => error.fmt(f),
             Self::MapFull(error) => error.fmt(f),
             Self::RecordWraps { addr, size } => write!(
                 f,

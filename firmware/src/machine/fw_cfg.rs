@@ -8,7 +8,7 @@ use abi::fw_cfg::{
     DMA_SIGNATURE, DmaControl, DmaDescriptor, Key, PORT_DATA, PORT_DMA_HIGH, PORT_DMA_LOW,
     PORT_SELECTOR, SIGNATURE,
 };
-use abi::layout::HIGH_RAM_START;
+use abi::layout::{ROM_ALIAS_END, ROM_ALIAS_START, TABLES_START};
 use core::ptr;
 use firmware_core::error::BootError;
 use firmware_core::fw_cfg::{TransferError, Transport};
@@ -68,8 +68,9 @@ fn read_by_port(buffer: &mut [u8]) {
 /// Runs one DMA operation; `control` also names the item.
 ///
 /// # Safety
-/// The `length` bytes at guest-physical `address` must be RAM that may be overwritten.
-unsafe fn read_by_dma(control: u32, address: u64, length: usize) -> Result<(), TransferError> {
+/// The `length` bytes at guest-physical `address` must be memory that the device may read or
+/// overwrite, as `control` says.
+unsafe fn run_dma(control: u32, address: u64, length: usize) -> Result<(), TransferError> {
     let Ok(size) = u32::try_from(length) else {
         return Err(refused(control, length, u32::MAX));
     };
@@ -114,7 +115,7 @@ impl Transport for FwCfg {
         if self.dma {
             let control = DmaControl::READ.with_key(key);
             // SAFETY: the buffer is borrowed for as long as the transfer lasts.
-            return unsafe { read_by_dma(control, address_of(buffer), buffer.len()) };
+            return unsafe { run_dma(control, address_of(buffer), buffer.len()) };
         }
         select_by_port(key);
         read_by_port(buffer);
@@ -125,22 +126,46 @@ impl Transport for FwCfg {
         if self.dma {
             let control = DmaControl::READ.bits();
             // SAFETY: as in `read`.
-            return unsafe { read_by_dma(control, address_of(buffer), buffer.len()) };
+            return unsafe { run_dma(control, address_of(buffer), buffer.len()) };
         }
         read_by_port(buffer);
         Ok(())
     }
 
+    fn seek(&mut self, key: Key, offset: u32) -> Result<(), TransferError> {
+        if self.dma {
+            let control = DmaControl::SKIP.with_key(key);
+            // SAFETY: skipping writes no memory.
+            return unsafe { run_dma(control, 0, offset as usize) };
+        }
+        select_by_port(key);
+        for _ in 0..offset {
+            let _ = ports::probe_u8(PORT_DATA);
+        }
+        Ok(())
+    }
+
+    fn write_more(&mut self, bytes: &[u8]) -> Result<(), TransferError> {
+        let control = DmaControl::WRITE.bits();
+        if self.dma {
+            let address = bytes.as_ptr().expose_provenance() as u64;
+            // SAFETY: the device reads the bytes, which are borrowed for as long as it takes.
+            return unsafe { run_dma(control, address, bytes.len()) };
+        }
+        Err(refused(control, bytes.len(), u32::MAX))
+    }
+
     fn load(&mut self, key: Key, to: Range) -> Result<(), TransferError> {
         let control = DmaControl::READ.with_key(key);
         let length = to.size() as usize;
-        if to.start() < HIGH_RAM_START {
+        let image = Range::between(ROM_ALIAS_START, ROM_ALIAS_END);
+        if to.start() < TABLES_START || to.overlaps(image) {
             return Err(refused(control, length, u32::MAX));
         }
         if self.dma {
-            // SAFETY: nothing of the firmware lies at or above 1 MiB, and the plan has found this
-            // range to be RAM that nothing else uses.
-            return unsafe { read_by_dma(control, to.start(), length) };
+            // SAFETY: the firmware itself lies below TABLES_START and in its image, and the plan
+            // has found this range to be RAM that nothing else uses.
+            return unsafe { run_dma(control, to.start(), length) };
         }
         select_by_port(key);
         let to = ptr::with_exposed_provenance_mut(to.start() as usize);

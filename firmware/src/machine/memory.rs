@@ -5,9 +5,14 @@
 //! matter, because every type lent here is valid for any bytes.
 
 use abi::e820::MAX_ENTRIES;
-use abi::layout::{HANDOFF_FLOOR, LOW_RAM_END, SCRATCH_END, SCRATCH_START};
+use abi::layout::{
+    HANDOFF_FLOOR, HIGH_RAM_START, LOW_RAM_END, RAM_ABOVE_4G_START, ROM_ALIAS_START, SCRATCH_END,
+    SCRATCH_START, TABLES_START,
+};
 use core::ptr;
+use firmware_core::acpi::{Blob, BlobMemory, CommandBuffer, MAX_BLOBS};
 use firmware_core::facts;
+use firmware_core::fw_cfg::DirectoryBuffer;
 use firmware_core::memory::{Range, Region};
 use firmware_core::tables::piece;
 use zerocopy::FromBytes;
@@ -18,6 +23,12 @@ use zerocopy::FromBytes;
 pub struct Scratch {
     /// The memory map while it is being made.
     pub map: [Region; MAX_ENTRIES],
+    /// Files that the ACPI loader loads.
+    pub blobs: [Blob; MAX_BLOBS],
+    /// The file directory.
+    pub directory: DirectoryBuffer,
+    /// The ACPI loader script.
+    pub commands: CommandBuffer,
     /// What the device answers.
     pub facts: facts::Scratch,
 }
@@ -60,5 +71,31 @@ impl HandoffMemory {
             Range::between(HANDOFF_FLOOR, LOW_RAM_END),
             range,
         )
+    }
+}
+
+/// Memory that ACPI tables are loaded to: below the image, or where the plan has found room above
+/// 1 MiB.
+pub struct TableMemory(());
+
+impl TableMemory {
+    /// # Safety
+    /// Call it once; nothing else may use the memory that the plan gives to the ACPI loader.
+    pub const unsafe fn take() -> Self {
+        Self(())
+    }
+}
+
+impl BlobMemory for TableMemory {
+    fn edit(&mut self, range: Range, edit: impl FnOnce(&mut [u8])) {
+        let low = Range::between(TABLES_START, ROM_ALIAS_START);
+        let high = Range::between(HIGH_RAM_START, RAM_ABOVE_4G_START);
+        if !low.contains(range) && !high.contains(range) {
+            return edit(&mut []);
+        }
+        let start = ptr::with_exposed_provenance_mut(range.start() as usize);
+        // SAFETY: the plan has put blobs in RAM that nothing else uses, `Paging::extend` has
+        // mapped what lies above 2 MiB, and `self` is the only way here.
+        edit(unsafe { core::slice::from_raw_parts_mut(start, range.size() as usize) });
     }
 }

@@ -20,7 +20,7 @@ pub use fw_cfg::FwCfg;
 
 use cpu::Processor;
 use firmware_core::error::BootError;
-use memory::{HandoffMemory, Scratch};
+use memory::{HandoffMemory, Scratch, TableMemory};
 use paging::Paging;
 
 const _: () = assert!(usize::BITS == u64::BITS);
@@ -31,6 +31,8 @@ pub struct Machine {
     pub scratch: &'static mut Scratch,
     /// Where the kernel's parameters go.
     pub handoff: HandoffMemory,
+    /// Where ACPI tables go.
+    pub tables: TableMemory,
     /// The identity map.
     pub paging: Paging,
     /// The bootstrap processor.
@@ -58,6 +60,8 @@ pub unsafe fn take(extended_features: u32) -> Machine {
         scratch: unsafe { Scratch::take() },
         // SAFETY: as above.
         handoff: unsafe { HandoffMemory::take() },
+        // SAFETY: as above.
+        tables: unsafe { TableMemory::take() },
         paging: Paging::take(),
         processor: Processor::new(extended_features),
     }

@@ -18,6 +18,8 @@ pub struct Given {
     pub cpus: u32,
     pub cmdline: String,
     pub initrd: Option<Vec<u8>>,
+    /// Whether the machine has ACPI tables.
+    pub acpi: bool,
 }
 
 /// What the guest said.
@@ -66,11 +68,10 @@ impl Report {
 
     /// Every line of numbers under a key.
     fn numbers(&self, key: &str) -> Result<Vec<Vec<u64>>, Outcome> {
-        let number = |word: &str| u64::from_str_radix(word.strip_prefix("0x")?, 16).ok();
         self.all(key)
             .map(|line| {
                 line.split(' ')
-                    .map(number)
+                    .map(hexadecimal)
                     .collect::<Option<_>>()
                     .ok_or_else(|| {
                         Outcome::Failed(format!("expected numbers under {key}, found {line:?}"))
@@ -104,6 +105,7 @@ impl Report {
         self.expect("cmdline", &given.cmdline)?;
         self.parameters(given.format, &map)?;
         self.initrd(given, &map)?;
+        self.acpi_tables(given, &map)?;
         self.mp_tables(given.cpus, &map)
     }
 
@@ -227,6 +229,45 @@ impl Report {
         )
     }
 
+    /// The RSDP is handed over, is the one that a scan finds, and leads to tables that add up to
+    /// zero and that the map protects.
+    fn acpi_tables(&self, given: &Given, map: &[Region]) -> Run {
+        let key = match given.format {
+            Format::Pvh => "start_info.rsdp",
+            Format::Bzimage => "boot_params.rsdp",
+        };
+        if !given.acpi {
+            self.expect_number(key, 0)?;
+            return self.expect_number("acpi.scanned", 0);
+        }
+        let rsdp = self.number(key)?;
+        self.expect_number("acpi.scanned", rsdp)?;
+        self.expect("acpi.rsdp", &format!("{rsdp:#x} 0x0"))?;
+        let mut names = Vec::new();
+        for line in self.all("acpi.table") {
+            let (name, numbers) = line.split_once(' ').unwrap_or_default();
+            let numbers: Vec<_> = numbers.split(' ').map(hexadecimal).collect();
+            let [Some(address), Some(length), Some(0)] = numbers[..] else {
+                return Err(Outcome::Failed(format!(
+                    "expected a table that adds up, found {line}"
+                )));
+            };
+            let protected = map.iter().any(|region| {
+                region.kind == TYPE_RESERVED
+                    && region.range.start <= address
+                    && address + length <= region.range.end
+            });
+            expect(protected, || {
+                format!("expected {name} in reserved memory, found {line} in {map:x?}")
+            })?;
+            names.push(name);
+        }
+        names.sort_unstable();
+        expect(names == ["APIC", "DSDT", "FACP", "XSDT"], || {
+            format!("expected the tables of microvm, found {names:?}")
+        })
+    }
+
     /// MultiProcessor Specification 1.4, chapter 4.
     fn mp_tables(&self, cpus: u32, map: &[Region]) -> Run {
         self.expect("mp.checksum", "ok")?;
@@ -268,6 +309,10 @@ impl Report {
             || format!("expected ISA interrupt 0 at pin 2, found {timer:?}"),
         )
     }
+}
+
+fn hexadecimal(word: &str) -> Option<u64> {
+    u64::from_str_radix(word.strip_prefix("0x")?, 16).ok()
 }
 
 fn ram(map: &[Region]) -> impl Iterator<Item = Range<u64>> {
@@ -320,6 +365,7 @@ mod test {
             cpus: 1,
             cmdline: String::new(),
             initrd: None,
+            acpi: false,
         };
         let report = |lines: &str| Report::parse(&format!("report=begin\n{lines}\nreport=end"));
         let whole = report("memory=0x0 0xa0000 0x1\nmemory=0x100000 0xff00000 0x1").unwrap();

@@ -6,7 +6,7 @@
 //! Keys of files change from boot to boot; only names are stable.
 
 use super::{TransferError, Transport};
-use abi::fw_cfg::{DEFAULT_FILE_SLOTS, FileCount, FileEntry, Key, MAX_FILES, file};
+use abi::fw_cfg::{DEFAULT_FILE_SLOTS, FILE_NAME_SIZE, FileCount, FileEntry, Key, MAX_FILES, file};
 use core::fmt;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -28,13 +28,26 @@ pub struct File {
     pub size: u32,
 }
 
+impl File {
+    const fn of(entry: &FileEntry) -> Self {
+        Self {
+            key: Key(entry.select.get()),
+            size: entry.size.get(),
+        }
+    }
+}
+
 /// The files this firmware uses, where the VMM offers them.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Directory {
+    /// How many files there are in all.
+    count: usize,
     /// [`file::E820`].
     pub e820: Option<File>,
     /// [`file::LOG`].
     pub log: Option<File>,
+    /// [`file::TABLE_LOADER`].
+    pub table_loader: Option<File>,
     /// [`file::TRACE`].
     pub trace: Option<File>,
 }
@@ -54,22 +67,39 @@ impl Directory {
         if count > MAX_FILES {
             return Err(DirectoryError::TooManyFiles { found: count });
         }
-        // At most MAX_FILES, so it fits.
-        let mut left = count as usize;
-        loop {
-            let stretch = left.min(DEFAULT_FILE_SLOTS);
-            for entry in buffer.entries.iter().take(stretch) {
+        directory.count = count as usize;
+        let mut left = directory.count;
+        while let Some(entries) = next_stretch(fw_cfg, buffer, directory.count, left)? {
+            for entry in entries {
                 directory.note(entry);
             }
-            left = left.saturating_sub(stretch);
-            let Some(next) = buffer.entries.get_mut(..left.min(DEFAULT_FILE_SLOTS)) else {
-                return Ok(directory);
-            };
-            if next.is_empty() {
-                return Ok(directory);
-            }
-            fw_cfg.read_more(next.as_mut_bytes())?;
+            left = left.saturating_sub(entries.len());
         }
+        Ok(directory)
+    }
+
+    /// The file called `name`, which ends with its NUL. `buffer` is the one the directory was read
+    /// through: as long as one stretch holds all files, they are still there.
+    ///
+    /// # Errors
+    /// The transfer failed.
+    pub fn find(
+        &self,
+        fw_cfg: &mut impl Transport,
+        buffer: &mut DirectoryBuffer,
+        name: &[u8; FILE_NAME_SIZE],
+    ) -> Result<Option<File>, DirectoryError> {
+        if self.count > DEFAULT_FILE_SLOTS {
+            fw_cfg.read(Key::FILE_DIR, buffer.as_mut_bytes())?;
+        }
+        let mut left = self.count;
+        while let Some(entries) = next_stretch(fw_cfg, buffer, self.count, left)? {
+            if let Some(entry) = entries.iter().find(|entry| same_name(&entry.name, name)) {
+                return Ok(Some(File::of(entry)));
+            }
+            left = left.saturating_sub(entries.len());
+        }
+        Ok(None)
     }
 
     fn note(&mut self, entry: &FileEntry) {
@@ -77,16 +107,36 @@ impl Directory {
             &mut self.e820
         } else if is_named(entry, file::LOG) {
             &mut self.log
+        } else if is_named(entry, file::TABLE_LOADER) {
+            &mut self.table_loader
         } else if is_named(entry, file::TRACE) {
             &mut self.trace
         } else {
             return;
         };
-        *slot = Some(File {
-            key: Key(entry.select.get()),
-            size: entry.size.get(),
-        });
+        *slot = Some(File::of(entry));
     }
+}
+
+/// The next entries of a directory with `count` files, of which `left` have not been seen. The
+/// first stretch is in the buffer already.
+fn next_stretch<'a>(
+    fw_cfg: &mut impl Transport,
+    buffer: &'a mut DirectoryBuffer,
+    count: usize,
+    left: usize,
+) -> Result<Option<&'a [FileEntry]>, TransferError> {
+    let entries = buffer
+        .entries
+        .get_mut(..left.min(DEFAULT_FILE_SLOTS))
+        .unwrap_or_default();
+    if entries.is_empty() {
+        return Ok(None);
+    }
+    if left < count {
+        fw_cfg.read_more(entries.as_mut_bytes())?;
+    }
+    Ok(Some(entries))
 }
 
 /// Compares through the NUL that ends the name. Nearly every other name differs in its first eight
@@ -96,6 +146,25 @@ fn is_named(entry: &FileEntry, name: &'static str) -> bool {
     entry.name.first_chunk::<8>() == name.as_bytes().first_chunk::<8>()
         && entry.name.get(..name.len()) == Some(name.as_bytes())
         && entry.name.get(name.len()) == Some(&0)
+}
+
+/// Whether two names are the same, eight bytes at a time up to the word that ends with a NUL.
+///
+/// Behind a name's NUL its field holds zeros; a VMM that leaves something else there has given
+/// another name.
+#[must_use]
+#[inline(never)] // inlined, every word of both names is loaded before the first is compared
+pub fn same_name(a: &[u8; FILE_NAME_SIZE], b: &[u8; FILE_NAME_SIZE]) -> bool {
+    for (a, b) in a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0) {
+        let (a, b) = (u64::from_le_bytes(*a), u64::from_le_bytes(*b));
+        if a != b {
+            return false;
+        }
+        if a >> 56 == 0 {
+            return true;
+        }
+    }
+    true
 }
 
 /// Why the directory could not be used.
@@ -177,6 +246,14 @@ mod test {
             Ok(())
         }
 
+        fn seek(&mut self, _: Key, _: u32) -> Result<(), TransferError> {
+            unreachable!()
+        }
+
+        fn write_more(&mut self, _: &[u8]) -> Result<(), TransferError> {
+            unreachable!()
+        }
+
         fn load(&mut self, _: Key, _: Range) -> Result<(), TransferError> {
             unreachable!()
         }
@@ -255,6 +332,12 @@ mod test {
     #[test]
     fn names_without_a_nul_match_nothing() {
         let mut script = Script::new(1, std::iter::once("e".repeat(56)));
-        assert_eq!(read(&mut script), Ok(Directory::default()));
+        assert_eq!(
+            read(&mut script),
+            Ok(Directory {
+                count: 1,
+                ..Directory::default()
+            })
+        );
     }
 }

@@ -6,7 +6,7 @@
 
 mod directory;
 
-pub use directory::{Directory, DirectoryBuffer, DirectoryError, File};
+pub use directory::{Directory, DirectoryBuffer, DirectoryError, File, same_name};
 
 use crate::memory::Range;
 use abi::fw_cfg::Key;
@@ -25,6 +25,30 @@ pub trait Transport {
     /// # Errors
     /// The device refused the transfer.
     fn read_more(&mut self, buffer: &mut [u8]) -> Result<(), TransferError>;
+
+    /// Selects `key` and goes to `offset` in it.
+    ///
+    /// # Errors
+    /// The device refused.
+    fn seek(&mut self, key: Key, offset: u32) -> Result<(), TransferError>;
+
+    /// Writes `bytes` to the item selected last.
+    ///
+    /// # Errors
+    /// The item cannot be written there, or the device has no DMA.
+    fn write_more(&mut self, bytes: &[u8]) -> Result<(), TransferError>;
+
+    /// Fills `buffer` from `offset` of the item on.
+    ///
+    /// # Errors
+    /// The device refused the transfer.
+    fn read_at(&mut self, key: Key, offset: u32, buffer: &mut [u8]) -> Result<(), TransferError> {
+        if offset == 0 {
+            return self.read(key, buffer);
+        }
+        self.seek(key, offset)?;
+        self.read_more(buffer)
+    }
 
     /// Selects `key` and fills the guest-physical range `to` with the item's first bytes.
     ///

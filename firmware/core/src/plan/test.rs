@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 use super::*;
+use crate::acpi::{Blob, MAX_BLOBS};
 use crate::processors::{Identity, Processors};
 use crate::tables;
 use abi::linux::{BootParams, VERSION_2_12};
@@ -84,6 +85,16 @@ fn pvh(start: u64, size: u64) -> Kernel<'static> {
     }
 }
 
+/// A plan without ACPI tables.
+fn planned<'a>(
+    facts: &Facts<'_>,
+    means: Means,
+    storage: &'a mut [Region; MAX_ENTRIES],
+) -> Result<Plan<'a>, PlanError> {
+    let mut blobs = Box::new([Blob::new_zeroed(); MAX_BLOBS]);
+    Plan::new(facts, means, &mut Blobs::new(&mut blobs), storage)
+}
+
 #[test]
 fn a_bzimage_goes_to_its_preferred_address_and_the_initrd_above_4_gib_when_it_may() {
     let (header, memory) = (header(), ram(5 << 30));
@@ -96,7 +107,7 @@ fn a_bzimage_goes_to_its_preferred_address_and_the_initrd_above_4_gib_when_it_ma
         0x10_0001,
     );
     let mut storage = storage();
-    let plan = Plan::new(&facts, DMA, &mut storage).unwrap();
+    let plan = planned(&facts, DMA, &mut storage).unwrap();
     assert_eq!(plan.kernel, Range::new(0x100_0000, 0x80_0000));
     assert_eq!(plan.initrd, Range::new(0x1_7fef_f000, 0x10_0001));
     assert_eq!(
@@ -120,7 +131,7 @@ fn without_dma_the_initrd_stays_where_the_firmware_reaches() {
         0x1000,
     );
     let mut storage = storage();
-    let plan = Plan::new(&facts, PORTS, &mut storage).unwrap();
+    let plan = planned(&facts, PORTS, &mut storage).unwrap();
     assert_eq!(plan.initrd, Range::new(0xbfff_f000, 0x1000));
 }
 
@@ -138,7 +149,7 @@ fn a_kernel_that_does_not_take_high_addresses_gets_its_initrd_below_its_limit() 
         0x1000,
     );
     let mut storage = storage();
-    let plan = Plan::new(&facts, DMA, &mut storage).unwrap();
+    let plan = planned(&facts, DMA, &mut storage).unwrap();
     assert_eq!(plan.initrd, Range::new(0x7fff_f000, 0x1000));
 }
 
@@ -156,7 +167,7 @@ fn an_occupied_preferred_address_moves_a_relocatable_kernel_up_and_stops_a_fixed
         },
         0,
     );
-    let plan = Plan::new(&relocatable, DMA, &mut first).unwrap();
+    let plan = planned(&relocatable, DMA, &mut first).unwrap();
     assert_eq!(plan.kernel, Range::new(0x1a0_0000, 0x80_0000));
 
     header.relocatable_kernel = 0;
@@ -170,7 +181,7 @@ fn an_occupied_preferred_address_moves_a_relocatable_kernel_up_and_stops_a_fixed
     );
     let mut second = storage();
     assert_eq!(
-        Plan::new(&fixed, DMA, &mut second).unwrap_err().code(),
+        planned(&fixed, DMA, &mut second).unwrap_err().code(),
         FailureCode::KernelPlacement
     );
 }
@@ -180,7 +191,7 @@ fn the_initrd_of_a_pvh_kernel_lies_below_4_gib_and_off_the_kernel() {
     let memory = ram(5 << 30);
     let facts = facts(&memory, pvh(0xbf00_0000, 0x100_0000), 0x10_0000);
     let mut storage = storage();
-    let plan = Plan::new(&facts, DMA, &mut storage).unwrap();
+    let plan = planned(&facts, DMA, &mut storage).unwrap();
     assert_eq!(plan.initrd, Range::new(0xbef0_0000, 0x10_0000));
 }
 
@@ -204,7 +215,7 @@ fn page_tables_are_planned_only_where_the_first_map_is_not_enough() {
             ..facts(&memory, kernel, 0)
         };
         let mut storage = storage();
-        let plan = Plan::new(&facts, means, &mut storage).unwrap();
+        let plan = planned(&facts, means, &mut storage).unwrap();
         assert_eq!(plan.handoff.page_tables.is_some(), wanted);
     }
 }
@@ -259,7 +270,7 @@ fn what_does_not_fit_is_named() {
     for (memory, kernel, initrd_size, sentence) in cases {
         let facts = facts(&memory, kernel, initrd_size);
         let mut storage = storage();
-        let error = Plan::new(&facts, DMA, &mut storage).unwrap_err();
+        let error = planned(&facts, DMA, &mut storage).unwrap_err();
         let found = error.to_string();
         // The exact amount of RAM left depends on the size of the hand-off block.
         let cut = |text: &str| text.rsplit_once("found").map(|(head, _)| head.to_owned());
@@ -278,7 +289,7 @@ fn a_command_line_longer_than_the_kernel_takes_is_refused() {
         cmdline_size,
         ..facts(&memory, kernel, 0)
     };
-    let check = |facts: Facts<'_>| Plan::new(&facts, DMA, &mut storage()).map(|_| ());
+    let check = |facts: Facts<'_>| planned(&facts, DMA, &mut storage()).map(|_| ());
     assert_eq!(check(facts(2048, bzimage)), Ok(()));
     assert_eq!(
         check(facts(2049, bzimage)),
@@ -322,7 +333,7 @@ proptest! {
             ..facts(&memory, kernel, initrd_size)
         };
         let mut storage = storage();
-        let Ok(plan) = Plan::new(&facts, Means { dma }, &mut storage) else { return Ok(()) };
+        let Ok(plan) = planned(&facts, Means { dma }, &mut storage) else { return Ok(()) };
 
         let regions = plan.memory.regions();
         prop_assert!(regions.windows(2).all(|pair| pair[0].end <= pair[1].start));
@@ -365,7 +376,7 @@ proptest! {
 /// The hand-off block as the kernel finds it.
 fn written(facts: &Facts<'_>, plan: &Plan<'_>) -> Vec<u8> {
     let mut block = vec![0xcc; usize::try_from(plan.handoff.block.size()).unwrap()];
-    tables::write(plan, facts, &mut block);
+    tables::write(plan, facts, None, &mut block);
     block
 }
 
@@ -374,7 +385,7 @@ fn start_info_leads_to_the_map_and_the_initrd() {
     let memory = ram(512 * MIB);
     let facts = facts(&memory, pvh(0x100_0000, 0x1000), 0x2345);
     let mut storage = storage();
-    let plan = Plan::new(&facts, DMA, &mut storage).unwrap();
+    let plan = planned(&facts, DMA, &mut storage).unwrap();
     let block = written(&facts, &plan);
     let at =
         |address: u64| &block[usize::try_from(address - plan.handoff.block.start()).unwrap()..];
@@ -424,7 +435,7 @@ fn the_zero_page_starts_from_zeros_and_copies_the_header_only() {
         0x2345,
     );
     let mut storage = storage();
-    let plan = Plan::new(&facts, DMA, &mut storage).unwrap();
+    let plan = planned(&facts, DMA, &mut storage).unwrap();
     let block = written(&facts, &plan);
     let at = plan.handoff.parameters.start() - plan.handoff.block.start();
     let (page, _) = BootParams::ref_from_prefix(&block[usize::try_from(at).unwrap()..]).unwrap();

@@ -16,8 +16,8 @@ use crate::plan::Plan;
 
 /// Writes everything but the command line and the page tables into the hand-off block.
 ///
-/// `block` stands for `plan.handoff.block`.
-pub fn write(plan: &Plan<'_>, facts: &Facts<'_>, block: &mut [u8]) {
+/// `block` stands for `plan.handoff.block`, `rsdp` is the guest-physical address of the ACPI RSDP.
+pub fn write(plan: &Plan<'_>, facts: &Facts<'_>, rsdp: Option<u64>, block: &mut [u8]) {
     let handoff = &plan.handoff;
     mp::write_table(
         piece(block, handoff.block, handoff.mp_table),
@@ -30,8 +30,8 @@ pub fn write(plan: &Plan<'_>, facts: &Facts<'_>, block: &mut [u8]) {
     );
     let parameters = piece(block, handoff.block, handoff.parameters);
     match facts.kernel {
-        Kernel::Pvh { .. } => pvh::write(parameters, plan),
-        Kernel::Linux64 { header, .. } => zero_page::write(parameters, plan, header),
+        Kernel::Pvh { .. } => pvh::write(parameters, plan, rsdp),
+        Kernel::Linux64 { header, .. } => zero_page::write(parameters, plan, header, rsdp),
     }
 }
 

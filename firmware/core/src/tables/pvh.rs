@@ -23,7 +23,7 @@ pub fn size(regions: usize) -> u64 {
 }
 
 /// Writes the block into `bytes`, which stands for `plan.handoff.parameters`.
-pub fn write(bytes: &mut [u8], plan: &Plan<'_>) {
+pub fn write(bytes: &mut [u8], plan: &Plan<'_>, rsdp: Option<u64>) {
     let base = plan.handoff.parameters.start();
     let regions = plan.memory.regions();
     let Ok((head, rest)) = Head::mut_from_prefix(bytes) else {
@@ -52,7 +52,7 @@ pub fn write(bytes: &mut [u8], plan: &Plan<'_>) {
                 None => 0.into(),
             },
             cmdline_paddr: plan.handoff.cmdline.start().into(),
-            rsdp_paddr: 0.into(),
+            rsdp_paddr: rsdp.unwrap_or_default().into(),
             memmap_paddr: offset_of(size_of::<Head>()).into(),
             memmap_entries: u32::try_from(regions.len()).unwrap_or_default().into(),
             reserved: 0.into(),

@@ -14,7 +14,7 @@ use zerocopy::{FromBytes, FromZeros, IntoBytes};
 const HEADER_END_BASE: usize = 0x202;
 
 /// Writes the page into `bytes`, which stands for `plan.handoff.parameters`.
-pub fn write(bytes: &mut [u8], plan: &Plan<'_>, header: &SetupHeader) {
+pub fn write(bytes: &mut [u8], plan: &Plan<'_>, header: &SetupHeader, rsdp: Option<u64>) {
     let Ok(page) = BootParams::mut_from_bytes(bytes) else {
         return;
     };
@@ -23,6 +23,7 @@ pub fn write(bytes: &mut [u8], plan: &Plan<'_>, header: &SetupHeader) {
 
     page.hdr.type_of_loader = LOADER_TYPE_UNDEFINED;
     page.hdr.vid_mode = VIDEO_MODE_NORMAL.into();
+    page.acpi_rsdp_addr = rsdp.unwrap_or_default().into();
     let (low, high) = halves(plan.handoff.cmdline.start());
     page.hdr.cmd_line_ptr = low.into();
     page.ext_cmd_line_ptr = high.into();

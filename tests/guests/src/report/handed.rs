@@ -6,6 +6,7 @@
 // Addresses are u64, lengths of slices usize: the same width here.
 #![allow(clippy::cast_possible_truncation)]
 
+use crate::acpi;
 use crate::serial::line;
 use abi::linux::BootParams;
 use abi::pvh::{MemmapEntry, ModlistEntry, StartInfo};
@@ -29,6 +30,11 @@ fn list<T: FromBytes>(address: u64, count: usize) -> &'static [T] {
     unsafe { slice::from_raw_parts(ptr::with_exposed_provenance(address as usize), count) }
 }
 
+/// Guest-physical memory.
+pub fn bytes(address: u64, length: u64) -> &'static [u8] {
+    list(address, length as usize)
+}
+
 /// PVH.
 pub fn start_info(address: u64) {
     let info = at::<StartInfo>(address);
@@ -46,6 +52,7 @@ pub fn start_info(address: u64) {
         module(entry.paddr.get(), entry.size.get());
     }
     command_line(info.cmdline_paddr.get());
+    acpi::tables(info.rsdp_paddr.get());
 }
 
 /// Linux.
@@ -68,6 +75,7 @@ pub fn boot_params(address: u64) {
         page.hdr.cmd_line_ptr.get(),
         page.ext_cmd_line_ptr.get(),
     ));
+    acpi::tables(page.acpi_rsdp_addr.get());
 }
 
 fn memory(addr: u64, size: u64, kind: u32) {

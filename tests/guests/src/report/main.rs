@@ -8,6 +8,7 @@
 #![no_std]
 #![no_main]
 
+mod acpi;
 mod handed;
 mod mp;
 mod serial;

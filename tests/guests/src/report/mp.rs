@@ -3,19 +3,14 @@
 //!
 //! Spec: Intel MultiProcessor Specification 1.4, section 4.
 
+use crate::handed::bytes;
 use crate::serial::line;
 use abi::checksum;
 use abi::mp::{ConfigHeader, FLOATING_POINTER_SIGNATURE, FloatingPointer};
-use core::{ptr, slice};
 use zerocopy::FromBytes;
 
 /// Where the floating pointer may be: the last KiB of 640 KiB, and the BIOS ROM area.
-const PLACES: [(usize, usize); 2] = [(0x9_fc00, 0xa_0000), (0xf_0000, 0x10_0000)];
-
-fn bytes(address: usize, length: usize) -> &'static [u8] {
-    // SAFETY: memory is mapped to itself; all of the first MiB can be read.
-    unsafe { slice::from_raw_parts(ptr::with_exposed_provenance(address), length) }
-}
+const PLACES: [(u64, u64); 2] = [(0x9_fc00, 0xa_0000), (0xf_0000, 0x10_0000)];
 
 fn verdict(bytes: &[u8]) -> &'static str {
     if checksum::sum(bytes) == 0 {
@@ -31,7 +26,7 @@ pub fn tables() {
         .iter()
         .flat_map(|(start, end)| (*start..*end).step_by(16))
         .find(|at| {
-            let candidate = bytes(*at, size_of::<FloatingPointer>());
+            let candidate = bytes(*at, size_of::<FloatingPointer>() as u64);
             candidate.starts_with(&FLOATING_POINTER_SIGNATURE) && checksum::sum(candidate) == 0
         });
     let Some(at) = pointer else {
@@ -42,12 +37,12 @@ pub fn tables() {
     let Ok((pointer, _)) = FloatingPointer::ref_from_prefix(bytes(at, 16)) else {
         return;
     };
-    let table = pointer.physical_address.get() as usize;
+    let table: u64 = pointer.physical_address.get().into();
     line!("mp.table={table:#x}");
     let Ok((header, _)) = ConfigHeader::ref_from_prefix(bytes(table, 44)) else {
         return;
     };
-    let length = usize::from(header.base_table_length.get());
+    let length = u64::from(header.base_table_length.get());
     let whole = bytes(table, length);
     line!("mp.length={length:#x}");
     line!("mp.checksum={}", verdict(whole));

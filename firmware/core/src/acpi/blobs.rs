@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The files a script loads: what they are called, and where they lie.
+
+use super::Problem;
+use crate::fw_cfg::{File, same_name};
+use crate::memory::Range;
+use abi::fw_cfg::Key;
+use abi::table_loader::{FileName, ZONE_FSEG, ZONE_HIGH};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Most files a script can load.
+pub const MAX_BLOBS: usize = 256;
+
+/// Where a file may lie.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Zone {
+    /// Anywhere a 32-bit pointer reaches.
+    High,
+    /// Where kernels scan for the RSDP.
+    FSegment,
+}
+
+/// One file, as it stands in lent memory.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Blob {
+    name: FileName,
+    start: u64,
+    size: u32,
+    align: u32,
+    key: u16,
+    zone: u8,
+    padding: [u8; 5],
+}
+
+impl Blob {
+    /// The file in `fw_cfg`.
+    #[must_use]
+    pub const fn file(&self) -> File {
+        File {
+            key: Key(self.key),
+            size: self.size,
+        }
+    }
+
+    /// The alignment of its address: a power of two.
+    #[must_use]
+    pub fn align(&self) -> u64 {
+        self.align.into()
+    }
+
+    /// Where it may lie.
+    #[must_use]
+    pub const fn zone(&self) -> Zone {
+        if self.zone == ZONE_FSEG {
+            Zone::FSegment
+        } else {
+            Zone::High
+        }
+    }
+
+    /// Where it lies, once the plan has said so.
+    #[must_use]
+    pub fn place(&self) -> Range {
+        Range::new(self.start, self.size.into()).unwrap_or(Range::between(0, 0))
+    }
+
+    /// Puts it at a guest-physical address.
+    pub const fn put(&mut self, start: u64) {
+        self.start = start;
+    }
+
+    /// The guest-physical range of `length` bytes at `offset`.
+    ///
+    /// # Errors
+    /// The range passes the file's end.
+    pub fn slice(&self, offset: u32, length: u32) -> Result<Range, Problem> {
+        let outside = Problem::Outside {
+            offset,
+            length,
+            size: self.size,
+        };
+        let end = offset.checked_add(length).ok_or(outside)?;
+        let start = self.start.checked_add(offset.into()).ok_or(outside)?;
+        if end > self.size {
+            return Err(outside);
+        }
+        Range::new(start, length.into()).ok_or(outside)
+    }
+}
+
+/// The files of one script.
+#[derive(Debug)]
+pub struct Blobs<'a> {
+    storage: &'a mut [Blob; MAX_BLOBS],
+    count: usize,
+}
+
+impl<'a> Blobs<'a> {
+    /// None yet. What `storage` held does not matter.
+    pub const fn new(storage: &'a mut [Blob; MAX_BLOBS]) -> Self {
+        Self { storage, count: 0 }
+    }
+
+    /// All files, in the script's order.
+    pub fn iter(&self) -> impl Iterator<Item = &Blob> {
+        self.storage.iter().take(self.count)
+    }
+
+    /// All files, to be put somewhere.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Blob> {
+        self.storage.iter_mut().take(self.count)
+    }
+
+    /// The file called `name`.
+    ///
+    /// # Errors
+    /// None is loaded under this name.
+    pub fn find(&self, name: &FileName) -> Result<&Blob, Problem> {
+        self.get(name).ok_or(Problem::NotLoaded)
+    }
+
+    fn get(&self, name: &FileName) -> Option<&Blob> {
+        self.iter().find(|blob| same_name(&blob.name, name))
+    }
+
+    /// Adds a file.
+    ///
+    /// # Errors
+    /// It is there already, its operands make no sense, or the table is full.
+    pub fn add(
+        &mut self,
+        name: &FileName,
+        file: File,
+        align: u32,
+        zone: u8,
+    ) -> Result<(), Problem> {
+        if self.get(name).is_some() {
+            return Err(Problem::Twice);
+        }
+        if !align.is_power_of_two() {
+            return Err(Problem::Align(align));
+        }
+        if zone != ZONE_HIGH && zone != ZONE_FSEG {
+            return Err(Problem::Zone(zone));
+        }
+        let slot = self
+            .storage
+            .get_mut(self.count)
+            .ok_or(Problem::TooManyFiles)?;
+        *slot = Blob {
+            name: *name,
+            start: 0,
+            size: file.size,
+            align,
+            key: file.key.0,
+            zone,
+            padding: [0; 5],
+        };
+        self.count = self.count.saturating_add(1);
+        Ok(())
+    }
+}

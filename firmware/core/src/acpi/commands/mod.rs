@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! One file for each command of the script.
+
+mod add_checksum;
+mod add_pointer;
+mod allocate;
+mod write_pointer;
+
+pub use add_checksum::add_checksum;
+pub use add_pointer::add_pointer;
+pub use allocate::allocate;
+pub use write_pointer::write_pointer;
+
+use super::Problem;
+use abi::table_loader::{BODY_SIZE, Command, FileName};
+use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+
+/// The operands of a command. All kinds fill the body, so this cannot fail.
+fn operands<T>(command: &Command) -> Result<&T, Problem>
+where
+    T: FromBytes + Immutable + KnownLayout + Unaligned,
+{
+    const { assert!(size_of::<T>() == BODY_SIZE) };
+    T::ref_from_bytes(&command.body).map_err(|_| Problem::Unterminated)
+}
+
+/// Accepts a name that ends inside its field.
+fn checked(name: &FileName) -> Result<&FileName, Problem> {
+    match name.last() {
+        Some(0) => Ok(name),
+        _ => Err(Problem::Unterminated),
+    }
+}
+
+/// Accepts the size of a number.
+fn checked_size(size: u8) -> Result<u32, Problem> {
+    match size {
+        1 | 2 | 4 | 8 => Ok(size.into()),
+        _ => Err(Problem::PointerSize(size)),
+    }
+}

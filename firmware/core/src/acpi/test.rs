@@ -1,0 +1,407 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+use super::*;
+use crate::fw_cfg::TransferError;
+use abi::checksum;
+use abi::fw_cfg::{FileEntry, Key};
+use abi::table_loader::{
+    AddChecksum, AddPointer, Allocate, COMMAND_SIZE, FileName, WritePointer, ZONE_FSEG, ZONE_HIGH,
+};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use zerocopy::{FromZeros, IntoBytes};
+
+/// Files in `fw_cfg`, in the order of their keys.
+struct Device {
+    files: Vec<(String, Vec<u8>)>,
+    directory: Vec<u8>,
+    selected: usize,
+    offset: usize,
+}
+
+const DIRECTORY: usize = usize::MAX;
+
+impl Device {
+    fn new(files: &[(&str, &[u8])]) -> Self {
+        let mut directory = u32::try_from(files.len()).unwrap().to_be_bytes().to_vec();
+        for (index, (name, bytes)) in files.iter().enumerate() {
+            let mut entry = FileEntry::new_zeroed();
+            entry.size.set(u32::try_from(bytes.len()).unwrap());
+            entry.select.set(u16::try_from(0x20 + index).unwrap());
+            entry.name = file_name(name);
+            directory.extend_from_slice(entry.as_bytes());
+        }
+        let files = files
+            .iter()
+            .map(|(name, bytes)| ((*name).into(), bytes.to_vec()))
+            .collect();
+        Self {
+            files,
+            directory,
+            selected: DIRECTORY,
+            offset: 0,
+        }
+    }
+}
+
+impl Transport for Device {
+    fn read(&mut self, key: Key, buffer: &mut [u8]) -> Result<(), TransferError> {
+        self.seek(key, 0)?;
+        self.read_more(buffer)
+    }
+
+    fn read_more(&mut self, buffer: &mut [u8]) -> Result<(), TransferError> {
+        let bytes = match self.selected {
+            DIRECTORY => &self.directory,
+            index => &self.files[index].1,
+        };
+        for byte in buffer {
+            *byte = bytes.get(self.offset).copied().unwrap_or(0);
+            self.offset += 1;
+        }
+        Ok(())
+    }
+
+    fn seek(&mut self, key: Key, offset: u32) -> Result<(), TransferError> {
+        self.selected = usize::from(key.0).checked_sub(0x20).unwrap_or(DIRECTORY);
+        self.offset = offset as usize;
+        Ok(())
+    }
+
+    fn write_more(&mut self, bytes: &[u8]) -> Result<(), TransferError> {
+        self.files[self.selected].1[self.offset..][..bytes.len()].copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn load(&mut self, _: Key, _: Range) -> Result<(), TransferError> {
+        unreachable!("the tests load by themselves")
+    }
+}
+
+/// Guest memory, a byte at a time; only what was loaded exists.
+#[derive(Default)]
+struct Bytes(BTreeMap<u64, u8>);
+
+impl BlobMemory for Bytes {
+    fn edit(&mut self, range: Range, edit: impl FnOnce(&mut [u8])) {
+        let addresses = range.start()..range.end();
+        let mut bytes: Vec<u8> = addresses.clone().map(|address| self.0[&address]).collect();
+        edit(&mut bytes);
+        self.0.extend(addresses.zip(bytes));
+    }
+}
+
+fn file_name(name: &str) -> FileName {
+    let mut field = [0; 56];
+    field[..name.len()].copy_from_slice(name.as_bytes());
+    field
+}
+
+fn command(number: u32, body: &[u8]) -> Vec<u8> {
+    let mut bytes = number.to_le_bytes().to_vec();
+    bytes.extend_from_slice(body);
+    assert_eq!(bytes.len(), COMMAND_SIZE);
+    bytes
+}
+
+fn allocate(file: &str, align: u32, zone: u8) -> Vec<u8> {
+    let mut body = Allocate::new_zeroed();
+    body.file = file_name(file);
+    body.align = align.into();
+    body.zone = zone;
+    command(COMMAND_ALLOCATE, body.as_bytes())
+}
+
+fn add_pointer(dest: &str, src: &str, offset: u32, size: u8) -> Vec<u8> {
+    let mut body = AddPointer::new_zeroed();
+    body.dest = file_name(dest);
+    body.src = file_name(src);
+    body.offset = offset.into();
+    body.size = size;
+    command(COMMAND_ADD_POINTER, body.as_bytes())
+}
+
+fn add_checksum(file: &str, offset: u32, start: u32, length: u32) -> Vec<u8> {
+    let mut body = AddChecksum::new_zeroed();
+    body.file = file_name(file);
+    body.offset = offset.into();
+    body.start = start.into();
+    body.length = length.into();
+    command(COMMAND_ADD_CHECKSUM, body.as_bytes())
+}
+
+fn write_pointer(dest: &str, src: &str, dest_offset: u32, src_offset: u32, size: u8) -> Vec<u8> {
+    let mut body = WritePointer::new_zeroed();
+    body.dest = file_name(dest);
+    body.src = file_name(src);
+    body.dest_offset = dest_offset.into();
+    body.src_offset = src_offset.into();
+    body.size = size;
+    command(COMMAND_WRITE_POINTER, body.as_bytes())
+}
+
+const A: [u8; 36] = *b"RSD PTR \x04\0\0\0\0\0\0\0the rest of a table.";
+const B: [u8; 64] = [7; 64];
+
+/// Runs a script over the files `a` (for the F-segment), `b` and the writable `w`; `a` is put at
+/// 0xe1000, all else from 0x200000 on. Returns what became of memory and of `w`.
+fn run(script: &[Vec<u8>]) -> Result<(Bytes, Vec<u8>, Option<u64>), LoaderError> {
+    run_bytes(&script.concat())
+}
+
+fn run_bytes(script: &[u8]) -> Result<(Bytes, Vec<u8>, Option<u64>), LoaderError> {
+    let mut device = Device::new(&[
+        ("a", &A),
+        ("b", &B),
+        ("etc/table-loader", script),
+        ("w", &[0; 16]),
+    ]);
+    let mut directory = DirectoryBuffer::new_zeroed();
+    let mut commands = CommandBuffer::new_zeroed();
+    let mut storage = Box::new([Blob::new_zeroed(); MAX_BLOBS]);
+    let files = Directory::read(&mut device, &mut directory).unwrap();
+    let mut loader = Loader::gather(
+        &mut device,
+        &files,
+        &mut directory,
+        &mut commands,
+        &mut storage,
+    )?;
+    let mut memory = Bytes::default();
+    let mut high = 0x20_0000;
+    for blob in loader.blobs.iter_mut() {
+        let at = if blob.zone() == Zone::FSegment {
+            0xe_1000
+        } else {
+            high
+        };
+        blob.put(at);
+        high += 0x1_0000;
+        let bytes = &device.files[usize::from(blob.file().key.0 - 0x20)].1;
+        memory.0.extend((at..).zip(bytes.iter().copied()));
+    }
+    loader.link(&mut device, &files, &mut directory, &mut memory)?;
+    let rsdp = loader.rsdp(&mut memory);
+    Ok((memory, device.files[3].1.clone(), rsdp))
+}
+
+fn at(memory: &Bytes, start: u64, length: u64) -> Vec<u8> {
+    (start..start + length)
+        .map(|address| memory.0[&address])
+        .collect()
+}
+
+fn refused(script: &[Vec<u8>]) -> String {
+    run(script).map(|_| ()).unwrap_err().to_string()
+}
+
+#[test]
+fn no_script_loads_nothing() {
+    let mut device = Device::new(&[("a", &A)]);
+    let mut directory = DirectoryBuffer::new_zeroed();
+    let mut commands = CommandBuffer::new_zeroed();
+    let mut storage = Box::new([Blob::new_zeroed(); MAX_BLOBS]);
+    let files = Directory::read(&mut device, &mut directory).unwrap();
+    let loader = Loader::gather(
+        &mut device,
+        &files,
+        &mut directory,
+        &mut commands,
+        &mut storage,
+    )
+    .unwrap();
+    assert_eq!(loader.blobs.iter().count(), 0);
+}
+
+#[test]
+fn a_pointer_of_each_size_gains_the_address_of_its_target() {
+    for (size, expected) in [(1, 4u64), (2, 0x1004), (4, 0xe_1004), (8, 0xe_1004)] {
+        let script = [
+            allocate("a", 16, ZONE_FSEG),
+            allocate("b", 64, ZONE_HIGH),
+            add_pointer("a", "a", 8, size),
+        ];
+        let (memory, _, _) = run(&script).unwrap();
+        let found = at(&memory, 0xe_1008, 8);
+        let found = u64::from_le_bytes(found.try_into().unwrap());
+        assert_eq!(found, expected, "size {size}");
+    }
+}
+
+#[test]
+fn a_checksum_brings_its_range_to_zero() {
+    for (offset, start, length) in [(9, 0, 32), (9, 3, 20), (31, 31, 1), (9, 0, 0)] {
+        let before: u8 = checksum::sum(&B[start as usize..(start + length) as usize]);
+        let script = [
+            allocate("b", 64, ZONE_HIGH),
+            add_checksum("b", offset, start, length),
+        ];
+        let (memory, _, _) = run(&script).unwrap();
+        let byte = at(&memory, 0x20_0000 + u64::from(offset), 1)[0];
+        assert_eq!(byte, 7u8.wrapping_sub(before));
+    }
+}
+
+#[test]
+fn the_vmm_is_told_where_a_file_lies() {
+    let script = [
+        allocate("b", 64, ZONE_HIGH),
+        write_pointer("w", "b", 4, 0x28, 8),
+    ];
+    let (_, written, _) = run(&script).unwrap();
+    assert_eq!(written[..4], [0; 4]);
+    assert_eq!(written[4..12], 0x20_0028u64.to_le_bytes());
+}
+
+#[test]
+fn the_rsdp_is_found_in_the_f_segment_only() {
+    let (_, _, rsdp) = run(&[allocate("a", 16, ZONE_FSEG)]).unwrap();
+    assert_eq!(rsdp, Some(0xe_1000));
+    let (_, _, rsdp) = run(&[allocate("a", 16, ZONE_HIGH)]).unwrap();
+    assert_eq!(rsdp, None);
+}
+
+#[test]
+fn padding_and_unknown_commands_are_passed_over() {
+    let script = [
+        command(0, &[0; 124]),
+        allocate("b", 64, ZONE_HIGH),
+        command(5, &[0xff; 124]),
+        command(u32::MAX, &[0xff; 124]),
+        add_pointer("b", "b", 0, 4),
+    ];
+    assert!(run(&script).is_ok());
+}
+
+#[test]
+fn a_script_of_ten_thousand_commands_runs_to_its_end() {
+    let mut script = vec![allocate("b", 64, ZONE_HIGH)];
+    script.extend((0..9_998).map(|_| command(0, &[0; 124])));
+    script.push(add_checksum("b", 0, 0, 64));
+    let (memory, _, _) = run(&script).unwrap();
+    assert_eq!(checksum::sum(&at(&memory, 0x20_0000, 64)), 0);
+}
+
+#[test]
+fn every_command_that_makes_no_sense_has_its_sentence() {
+    let b = || allocate("b", 64, ZONE_HIGH);
+    let mut endless = allocate("b", 64, ZONE_HIGH);
+    endless[4..60].fill(b'x');
+    for (script, sentence) in [
+        (
+            vec![allocate("c", 1, ZONE_HIGH)],
+            "0: expected a file of fw_cfg, found another name",
+        ),
+        (
+            vec![b(), b()],
+            "1: expected a file once, found it a second time",
+        ),
+        (
+            vec![add_checksum("b", 0, 0, 1)],
+            "0: expected a file that is loaded, found one that is not",
+        ),
+        (
+            vec![b(), add_pointer("b", "a", 0, 4)],
+            "1: expected a file that is loaded, found one that is not",
+        ),
+        (
+            vec![allocate("b", 0, ZONE_HIGH)],
+            "0: expected an alignment that is a power of two, found 0x0",
+        ),
+        (
+            vec![allocate("b", 3, ZONE_HIGH)],
+            "0: expected an alignment that is a power of two, found 0x3",
+        ),
+        (
+            vec![allocate("b", 1, 0)],
+            "0: expected zone 1 or 2, found 0",
+        ),
+        (
+            vec![allocate("b", 1, 3)],
+            "0: expected zone 1 or 2, found 3",
+        ),
+        (
+            vec![endless],
+            "0: expected a file name that ends with a NUL, found none",
+        ),
+        (
+            vec![b(), add_pointer("b", "b", 61, 4)],
+            "1: expected a range inside a file of 0x40 bytes, found 0x4 bytes at 0x3d",
+        ),
+        (
+            vec![b(), add_pointer("b", "b", u32::MAX, 8)],
+            "1: expected a range inside a file of 0x40 bytes, found 0x8 bytes at 0xffffffff",
+        ),
+        (
+            vec![b(), add_pointer("b", "b", 0, 3)],
+            "1: expected a number of 1, 2, 4 or 8 bytes, found 3",
+        ),
+        (
+            vec![b(), add_checksum("b", 64, 0, 64)],
+            "1: expected a range inside a file of 0x40 bytes, found 0x1 bytes at 0x40",
+        ),
+        (
+            vec![b(), add_checksum("b", 0, 1, 64)],
+            "1: expected a range inside a file of 0x40 bytes, found 0x40 bytes at 0x1",
+        ),
+        (
+            vec![b(), add_checksum("b", 0, 2, u32::MAX)],
+            "1: expected a range inside a file of 0x40 bytes, found 0xffffffff bytes at 0x2",
+        ),
+        (
+            vec![b(), write_pointer("w", "b", 9, 0, 8)],
+            "1: expected a range inside a file of 0x10 bytes, found 0x8 bytes at 0x9",
+        ),
+        (
+            vec![b(), write_pointer("w", "b", 0, 64, 8)],
+            "1: expected a range inside a file of 0x40 bytes, found 0x1 bytes at 0x40",
+        ),
+        (
+            vec![b(), write_pointer("v", "b", 0, 0, 8)],
+            "1: expected a file of fw_cfg, found another name",
+        ),
+    ] {
+        assert_eq!(refused(&script), format!("ACPI loader command {sentence}"));
+    }
+}
+
+#[test]
+fn a_script_that_breaks_off_is_refused() {
+    let error = run_bytes(&allocate("b", 64, ZONE_HIGH)[..127])
+        .map(|_| ())
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "ACPI loader script: expected a whole number of 128-byte commands, found 127 bytes"
+    );
+}
+
+proptest! {
+    /// Whatever the operands, nothing panics, and nothing outside the loaded files is touched:
+    /// `Bytes` has no other bytes to give.
+    #[test]
+    fn no_script_reaches_past_its_files(
+        commands in proptest::collection::vec(
+            (0u32..6, 0usize..4, 0usize..4, any::<u32>(), any::<u32>(), any::<u32>(), 0u8..10),
+            0..12,
+        )
+    ) {
+        let names = ["a", "b", "w", "z"];
+        let script: Vec<_> = commands
+            .iter()
+            .map(|&(kind, one, other, x, y, z, size)| match kind {
+                1 => allocate(names[one], 1 << (x % 20), size % 4),
+                2 => add_pointer(names[one], names[other], x % 80, size),
+                3 => add_checksum(names[one], x % 80, y % 80, z % 80),
+                4 => write_pointer(names[one], names[other], x % 20, y % 80, size),
+                _ => command(kind, &[0; 124]),
+            })
+            .collect();
+        let _ = run(&script);
+    }
+
+    #[test]
+    fn no_bytes_are_a_script_that_panics(bytes in proptest::collection::vec(any::<u8>(), 0..1024)) {
+        let _ = run_bytes(&bytes);
+    }
+}
