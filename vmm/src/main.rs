@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `microvm`: boots a kernel through firmware, as QEMU's machine of that name does.
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -11,6 +12,7 @@ fn main() -> ExitCode {
         Ok(report) => (report.status(), report.to_string()),
         Err(error) => (error.status(), error.to_string()),
     };
-    eprintln!("microvm: {sentence}");
+    // Standard error may be full or closed. There is nobody left to tell, and the status holds.
+    let _ = writeln!(std::io::stderr(), "microvm: {sentence}");
     status.into()
 }

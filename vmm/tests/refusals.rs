@@ -90,6 +90,21 @@ fn unknown_options_are_status_2() {
 }
 
 #[test]
+fn the_status_does_not_depend_on_who_reads_the_sentence() {
+    let full = std::fs::File::options()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let status = Command::new(env!("CARGO_BIN_EXE_microvm"))
+        .args(["--cpus", "0"])
+        .stdin(Stdio::null())
+        .stderr(full)
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(2));
+}
+
+#[test]
 fn help_is_status_0_and_documents_the_exit_statuses() {
     let output = Bench::new().run(&["--help"]);
     assert_eq!(output.status.code(), Some(0));

@@ -30,6 +30,18 @@ const STATUS_C: u8 = 0x0c;
 const STATUS_D: u8 = 0x0d;
 const CENTURY: u8 = 0x32;
 
+/// The registers that hold the time, each after those its meaning depends on.
+const TIME: [u8; 8] = [
+    CENTURY,
+    YEAR,
+    MONTH,
+    DAY,
+    DAY_OF_WEEK,
+    HOURS,
+    MINUTES,
+    SECONDS,
+];
+
 /// Status A at power-on: 32.768 kHz time base, 1024 Hz periodic rate.
 const A_POWER_ON: u8 = 0x26;
 /// Status A: an update is about to happen; the time may not be read now.
@@ -63,12 +75,11 @@ pub fn host_clock() -> Duration {
 #[derive(Debug)]
 pub struct Cmos {
     index: u8,
+    /// The memory. The time registers count here only while the guest sets the time.
     bytes: [u8; 128],
     clock: Clock,
     /// Guest time less host time, in seconds.
     offset: i64,
-    /// The time while the guest sets it.
-    held: Option<i64>,
 }
 
 impl Cmos {
@@ -93,14 +104,12 @@ impl Cmos {
             bytes,
             clock,
             offset: 0,
-            held: None,
         }
     }
 
     /// What a machine reset does: the index returns to 0, interrupts are off; time goes on.
     pub fn reset(&mut self) {
         self.index = 0;
-        self.held = None;
         self.bytes[usize::from(STATUS_B)] &= B_BINARY | B_24_HOURS;
     }
 
@@ -110,9 +119,9 @@ impl Cmos {
             return 0xff;
         }
         match self.index {
-            SECONDS | MINUTES | HOURS | DAY_OF_WEEK..=YEAR | CENTURY => {
+            index if TIME.contains(&index) && !self.is_being_set() => {
                 let time = Civil::from_seconds(self.seconds());
-                self.encode(&time, self.index)
+                self.encode(&time, index)
             }
             STATUS_A => self.bytes[usize::from(STATUS_A)] | self.update_in_progress(),
             STATUS_C => 0,
@@ -128,14 +137,19 @@ impl Cmos {
             return;
         }
         match self.index {
-            SECONDS | MINUTES | HOURS | DAY_OF_WEEK..=YEAR | CENTURY => self.set_time(value),
+            index if TIME.contains(&index) && !self.is_being_set() => {
+                let mut time = Civil::from_seconds(self.seconds());
+                self.decode(&mut time, index, value);
+                self.set_time(time);
+            }
             STATUS_A => self.bytes[usize::from(STATUS_A)] = value & !A_UPDATE_IN_PROGRESS,
             STATUS_B => {
+                let before = self.is_being_set();
                 self.bytes[usize::from(STATUS_B)] = value;
-                if value & B_SET != 0 {
-                    self.held = Some(self.seconds());
-                } else if let Some(time) = self.held.take() {
-                    self.offset = time - self.host_seconds();
+                match (before, self.is_being_set()) {
+                    (false, true) => self.hold_time(),
+                    (true, false) => self.release_time(),
+                    _ => {}
                 }
             }
             STATUS_C | STATUS_D => {}
@@ -148,14 +162,39 @@ impl Cmos {
     }
 
     fn seconds(&self) -> i64 {
-        self.held
-            .unwrap_or_else(|| self.host_seconds().saturating_add(self.offset))
+        self.host_seconds().saturating_add(self.offset)
+    }
+
+    fn is_being_set(&self) -> bool {
+        self.bytes[usize::from(STATUS_B)] & B_SET != 0
+    }
+
+    /// From now on the registers are what the guest writes. They make a date only together: the
+    /// 31st need not exist in the month that is written before the day.
+    fn hold_time(&mut self) {
+        let time = Civil::from_seconds(self.seconds());
+        for index in TIME {
+            self.bytes[usize::from(index)] = self.encode(&time, index);
+        }
+    }
+
+    /// Time goes on from what the registers say.
+    fn release_time(&mut self) {
+        let mut time = Civil::from_seconds(self.seconds());
+        for index in TIME {
+            self.decode(&mut time, index, self.bytes[usize::from(index)]);
+        }
+        self.set_time(time);
+    }
+
+    fn set_time(&mut self, time: Civil) {
+        self.offset = time.to_seconds() - self.host_seconds();
     }
 
     fn update_in_progress(&self) -> u8 {
         let into_second = Duration::from_nanos((self.clock)().subsec_nanos().into());
         let soon = into_second + UPDATE_WARNING >= Duration::from_secs(1);
-        if soon && self.held.is_none() {
+        if soon && !self.is_being_set() {
             A_UPDATE_IN_PROGRESS
         } else {
             0
@@ -192,7 +231,8 @@ impl Cmos {
         }
     }
 
-    fn set_time(&mut self, value: u8) {
+    /// Puts what `value` means in register `index` into `time`.
+    fn decode(&self, time: &mut Civil, index: u8, value: u8) {
         let b = self.bytes[usize::from(STATUS_B)];
         let number = |value: u8| {
             if b & B_BINARY == 0 {
@@ -201,8 +241,7 @@ impl Cmos {
                 value
             }
         };
-        let mut time = Civil::from_seconds(self.seconds());
-        match self.index {
+        match index {
             SECONDS => time.second = number(value) % 60,
             MINUTES => time.minute = number(value) % 60,
             HOURS if b & B_24_HOURS == 0 => {
@@ -216,12 +255,6 @@ impl Cmos {
             MONTH => time.month = number(value).clamp(1, 12),
             YEAR => time.year = time.year / 100 * 100 + u16::from(number(value) % 100),
             _ => time.year = u16::from(number(value) % 100) * 100 + time.year % 100,
-        }
-        let seconds = time.to_seconds();
-        if self.held.is_some() {
-            self.held = Some(seconds);
-        } else {
-            self.offset = seconds - self.host_seconds();
         }
     }
 }
@@ -328,6 +361,19 @@ mod test {
             .into_iter()
             .collect();
         assert_eq!(time, [0x01, 0x00, 0x00, 0x01, 0x01, 0x00, 0x20]);
+    }
+
+    #[test]
+    fn a_month_too_short_for_the_day_before_does_not_move_the_date() {
+        // 2026-01-31 00:00 UTC.
+        let mut cmos = device(|| Duration::from_secs(1_769_817_600));
+        set(&mut cmos, 0x0b, 0x82);
+        for (index, value) in [(9, 0x26), (8, 0x02), (7, 0x15)] {
+            set(&mut cmos, index, value);
+        }
+        set(&mut cmos, 0x0b, 0x02);
+        let date = [9, 8, 7].map(|index| get(&mut cmos, index));
+        assert_eq!(date, [0x26, 0x02, 0x15]);
     }
 
     #[test]
