@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! COM1: a 16550A whose output goes to a host file and whose input never gets lost.
 //!
-//! Spec: National PC16550D data sheet; the registers are `vm-superio`'s. Input waits here while
-//! the receive FIFO is full and moves on when the guest has drained it.
+//! Spec: National PC16550D data sheet; the registers are `vm-superio`'s, except that interrupt
+//! identification is ours. Input waits here while the receive FIFO is full and moves on when the
+//! guest has drained it; a reset puts what the FIFO held back in front.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -33,6 +34,32 @@ impl Trigger for Line {
     }
 }
 
+const INTERRUPT_ENABLE: u8 = 1;
+const INTERRUPT_IDENTIFICATION: u8 = 2;
+const LINE_CONTROL: u8 = 3;
+const MODEM_CONTROL: u8 = 4;
+const LINE_STATUS: u8 = 5;
+const DATA: u8 = 0;
+
+/// Interrupt enable: received data available.
+const ENABLE_RECEIVED: u8 = 1 << 0;
+/// Interrupt enable: transmitter holding register empty.
+const ENABLE_TRANSMITTED: u8 = 1 << 1;
+/// Interrupt identification: the bits that name the source.
+const SOURCE: u8 = 0x0f;
+/// Interrupt identification: none is pending.
+const NONE: u8 = 0x01;
+/// Interrupt identification: transmitter holding register empty. Reading this clears it.
+const TRANSMITTED: u8 = 0x02;
+/// Interrupt identification: received data available. It stays until the data is read.
+const RECEIVED: u8 = 0x04;
+/// Line control: the first two registers are the divisor.
+const DIVISOR_LATCH: u8 = 1 << 7;
+/// Modem control: what is sent is received.
+const LOOP: u8 = 1 << 4;
+/// Line status: received data is there.
+const DATA_READY: u8 = 1 << 0;
+
 type Output = Box<dyn Write + Send>;
 type Uart = Serial<Line, NoEvents, Output>;
 
@@ -41,6 +68,54 @@ struct State {
     /// Input the FIFO had no room for, in order.
     waiting: VecDeque<u8>,
     empty_capacity: usize,
+    /// What the guest wrote; the register itself may hide behind the divisor.
+    interrupt_enable: u8,
+    /// The transmitter's interrupt is pending behind the receiver's, which comes first.
+    transmitted: bool,
+}
+
+impl State {
+    fn new(uart: Uart, waiting: VecDeque<u8>) -> Self {
+        Self {
+            empty_capacity: uart.fifo_capacity(),
+            uart,
+            waiting,
+            interrupt_enable: 0,
+            transmitted: false,
+        }
+    }
+
+    /// Whether received data asks for the guest. Like the UART's, and unlike `vm-superio`'s, which
+    /// forgets it as soon as one byte is read, this is a level: "received data available, or
+    /// trigger level reached; reset by reading the receiver buffer".
+    fn receiver_asks(&mut self) -> bool {
+        self.interrupt_enable & ENABLE_RECEIVED != 0
+            && self.uart.read(LINE_STATUS) & DATA_READY != 0
+    }
+
+    /// Interrupt identification: the first source by priority.
+    fn identify(&mut self) -> u8 {
+        let value = self.uart.read(INTERRUPT_IDENTIFICATION);
+        let transmitted = self.transmitted || value & TRANSMITTED != 0;
+        let transmitted = transmitted && self.interrupt_enable & ENABLE_TRANSMITTED != 0;
+        let received = self.receiver_asks();
+        self.transmitted = transmitted && received;
+        let source = match (received, transmitted) {
+            (true, _) => RECEIVED,
+            (false, true) => TRANSMITTED,
+            (false, false) => NONE,
+        };
+        value & !SOURCE | source
+    }
+
+    /// An edge for a level that is still there. The line knows edges only, and a handler may stop
+    /// before it has read all: Linux's does so after 256 bytes.
+    fn remind(&mut self) -> io::Result<()> {
+        if self.receiver_asks() {
+            self.uart.interrupt_evt().trigger()?;
+        }
+        Ok(())
+    }
 }
 
 /// The port, shared by processors and the reader of the host's input.
@@ -60,13 +135,8 @@ impl Com1 {
     #[must_use]
     pub fn new(line: EventFd, output: Output) -> Self {
         let uart = Serial::new(Line(line), output);
-        let empty_capacity = uart.fifo_capacity();
         Self {
-            state: Mutex::new(State {
-                uart,
-                waiting: VecDeque::new(),
-                empty_capacity,
-            }),
+            state: Mutex::new(State::new(uart, VecDeque::new())),
             room: Condvar::new(),
         }
     }
@@ -74,7 +144,13 @@ impl Com1 {
     /// An 8-bit read of register `offset`.
     pub fn read(&self, offset: u8) -> io::Result<u8> {
         let mut state = self.lock();
-        let value = state.uart.read(offset);
+        let value = if offset == INTERRUPT_IDENTIFICATION {
+            let value = state.identify();
+            state.remind()?;
+            value
+        } else {
+            state.uart.read(offset)
+        };
         self.refill(&mut state)?;
         Ok(value)
     }
@@ -84,6 +160,15 @@ impl Com1 {
     pub fn write(&self, offset: u8, value: u8) -> io::Result<()> {
         let mut state = self.lock();
         state.uart.write(offset, value).map_err(into_io)?;
+        let hidden = state.uart.read(LINE_CONTROL) & DIVISOR_LATCH != 0;
+        match offset {
+            DATA if !hidden => state.transmitted = false,
+            INTERRUPT_ENABLE if !hidden => {
+                state.interrupt_enable = value;
+                state.remind()?;
+            }
+            _ => {}
+        }
         self.refill(&mut state)
     }
 
@@ -100,13 +185,19 @@ impl Com1 {
         self.refill(&mut state)
     }
 
-    /// The power-on state. Waiting input and the output stay.
+    /// The power-on state. Input that was not read, and the output, stay.
     pub fn reset(&self) -> io::Result<()> {
         let mut state = self.lock();
+        let mut waiting = VecDeque::new();
+        // In loop-back mode the FIFO holds what the guest sent to itself.
+        if state.uart.read(MODEM_CONTROL) & LOOP == 0 {
+            waiting.extend(state.uart.state().in_buffer);
+        }
+        waiting.append(&mut state.waiting);
         let line = state.uart.interrupt_evt().0.try_clone()?;
         let output = std::mem::replace(state.uart.writer_mut(), Box::new(io::sink()));
-        state.uart = Serial::new(Line(line), output);
-        Ok(())
+        *state = State::new(Serial::new(Line(line), output), waiting);
+        self.refill(&mut state)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -144,11 +235,6 @@ mod test {
     use super::*;
     use std::sync::Arc;
 
-    const DATA: u8 = 0;
-    const INTERRUPT_ENABLE: u8 = 1;
-    const LINE_CONTROL: u8 = 3;
-    const MODEM_CONTROL: u8 = 4;
-    const LINE_STATUS: u8 = 5;
     const SCRATCH: u8 = 7;
 
     #[derive(Clone, Default)]
@@ -214,6 +300,70 @@ mod test {
         }
         assert!(line.read().unwrap() >= 1);
         assert_eq!(drain(&port), b"x");
+    }
+
+    /// Linux's handler: per edge it asks for the source up to `passes` times, and each time reads
+    /// at most 256 bytes. Until no edge is left.
+    fn interrupts(port: &Com1, line: &EventFd, passes: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while line.read().is_ok() {
+            let mut passes = 0..passes;
+            while passes.next().is_some() && port.read(INTERRUPT_IDENTIFICATION).unwrap() & 1 == 0 {
+                let mut room = 0..256;
+                while port.read(LINE_STATUS).unwrap() & 1 != 0 && room.next().is_some() {
+                    bytes.push(port.read(DATA).unwrap());
+                }
+            }
+        }
+        bytes
+    }
+
+    #[test]
+    fn a_handler_that_stops_early_is_called_again() {
+        for passes in [1, 512] {
+            let (port, _, line) = port();
+            port.write(INTERRUPT_ENABLE, 1).unwrap();
+            port.feed(&[b'x'; 10]).unwrap();
+            port.feed(&[b'y'; 1000]).unwrap();
+            let received = interrupts(&port, &line, passes);
+            assert_eq!(received.len(), 1010, "{passes} passes");
+        }
+    }
+
+    #[test]
+    fn received_data_is_announced_as_long_as_there_is_some() {
+        let (port, _, line) = port();
+        port.feed(b"ab").unwrap();
+        assert_eq!(port.read(INTERRUPT_IDENTIFICATION).unwrap(), 0xc1);
+        assert!(line.read().is_err());
+        port.write(INTERRUPT_ENABLE, 1).unwrap();
+        assert!(line.read().is_ok());
+        port.read(DATA).unwrap();
+        assert_eq!(port.read(INTERRUPT_IDENTIFICATION).unwrap(), 0xc4);
+        assert_eq!(port.read(INTERRUPT_IDENTIFICATION).unwrap(), 0xc4);
+        port.read(DATA).unwrap();
+        assert_eq!(port.read(INTERRUPT_IDENTIFICATION).unwrap(), 0xc1);
+    }
+
+    #[test]
+    fn the_receiver_comes_before_the_transmitter_and_does_not_swallow_it() {
+        let (port, _, _) = port();
+        port.write(INTERRUPT_ENABLE, 3).unwrap();
+        port.feed(b"a").unwrap();
+        assert_eq!(port.read(INTERRUPT_IDENTIFICATION).unwrap(), 0xc4);
+        port.read(DATA).unwrap();
+        assert_eq!(port.read(INTERRUPT_IDENTIFICATION).unwrap(), 0xc2);
+        assert_eq!(port.read(INTERRUPT_IDENTIFICATION).unwrap(), 0xc1);
+    }
+
+    #[test]
+    fn a_reset_keeps_input_that_was_not_read() {
+        let (port, _, _) = port();
+        let sent: Vec<u8> = (0..100).collect();
+        port.feed(&sent).unwrap();
+        assert_eq!(port.read(DATA).unwrap(), 0);
+        port.reset().unwrap();
+        assert_eq!(drain(&port), sent[1..]);
     }
 
     #[test]
