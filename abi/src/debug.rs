@@ -13,61 +13,67 @@ pub const FAILURE_PORT: u16 = 0x51c;
 /// Upper 24 bits of the value written to [`FAILURE_PORT`]: the letters `QBR`.
 pub const FAILURE_MAGIC: u32 = 0x5142_5200;
 
-/// Why firmware gave up: the lower 8 bits of the value written to [`FAILURE_PORT`].
-///
-/// The same moment a full sentence goes to COM1; the code is for programs.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[repr(u8)]
-pub enum FailureCode {
+/// One list of codes for the type, for [`FailureCode::ALL`] and for the meanings.
+macro_rules! failure_codes {
+    ($($(#[doc = $doc:literal])* $name:ident = $number:literal, $meaning:literal;)*) => {
+        /// Why firmware gave up: the lower 8 bits of the value written to [`FAILURE_PORT`].
+        ///
+        /// The same moment a full sentence goes to COM1; the code is for programs.
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        #[repr(u8)]
+        pub enum FailureCode {
+            $($(#[doc = $doc])* $name = $number,)*
+        }
+
+        impl FailureCode {
+            /// Every code, for listings and for decoding.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// What the code means, in a few words.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$name => $meaning,)*
+                }
+            }
+        }
+    };
+}
+
+failure_codes! {
     /// The processor lacks what the firmware needs (long mode).
-    Processor = 1,
+    Processor = 1, "processor not supported";
     /// No `fw_cfg` device answered.
-    FwCfgAbsent = 3,
+    FwCfgAbsent = 3, "no fw_cfg device";
     /// A `fw_cfg` transfer ended in an error.
-    FwCfgTransfer = 4,
+    FwCfgTransfer = 4, "fw_cfg transfer failed";
     /// The `fw_cfg` file directory makes no sense.
-    FileDirectory = 5,
+    FileDirectory = 5, "bad fw_cfg file directory";
     /// `etc/e820` is missing or makes no sense.
-    MemoryMap = 6,
+    MemoryMap = 6, "bad memory map";
     /// There is not enough memory, or not in the right place.
-    Memory = 7,
+    Memory = 7, "not enough memory";
     /// The number of processors makes no sense.
-    ProcessorCount = 8,
+    ProcessorCount = 8, "bad processor count";
     /// The VMM gave no kernel.
-    KernelAbsent = 9,
+    KernelAbsent = 9, "no kernel";
     /// The kernel's format is not supported or its header is broken.
-    KernelFormat = 10,
+    KernelFormat = 10, "kernel format not supported";
     /// The kernel fits nowhere.
-    KernelPlacement = 11,
+    KernelPlacement = 11, "kernel does not fit";
     /// The command line is too long.
-    CommandLine = 12,
+    CommandLine = 12, "command line too long";
     /// The initial RAM disk fits nowhere.
-    Initrd = 13,
+    Initrd = 13, "initrd does not fit";
     /// The ACPI linker-loader script makes no sense, or its tables fit nowhere.
-    Acpi = 14,
+    Acpi = 14, "bad ACPI loader script";
+    /// The kernel was entered and failed before it took over the processor.
+    KernelEntry = 15, "kernel failed at its entry";
     /// The firmware has a bug.
-    Panic = 255,
+    Panic = 255, "firmware bug";
 }
 
 impl FailureCode {
-    /// Every code, for listings and for decoding.
-    pub const ALL: [Self; 14] = [
-        Self::Processor,
-        Self::FwCfgAbsent,
-        Self::FwCfgTransfer,
-        Self::FileDirectory,
-        Self::MemoryMap,
-        Self::Memory,
-        Self::ProcessorCount,
-        Self::KernelAbsent,
-        Self::KernelFormat,
-        Self::KernelPlacement,
-        Self::CommandLine,
-        Self::Initrd,
-        Self::Acpi,
-        Self::Panic,
-    ];
-
     /// The 32-bit value firmware writes to [`FAILURE_PORT`].
     #[must_use]
     pub const fn to_port_value(self) -> u32 {
@@ -78,29 +84,9 @@ impl FailureCode {
     #[must_use]
     pub fn from_port_value(value: u32) -> Option<Self> {
         Self::ALL
-            .into_iter()
+            .iter()
+            .copied()
             .find(|code| code.to_port_value() == value)
-    }
-
-    /// What the code means, in a few words.
-    #[must_use]
-    pub const fn meaning(self) -> &'static str {
-        match self {
-            Self::Processor => "processor not supported",
-            Self::FwCfgAbsent => "no fw_cfg device",
-            Self::FwCfgTransfer => "fw_cfg transfer failed",
-            Self::FileDirectory => "bad fw_cfg file directory",
-            Self::MemoryMap => "bad memory map",
-            Self::Memory => "not enough memory",
-            Self::ProcessorCount => "bad processor count",
-            Self::KernelAbsent => "no kernel",
-            Self::KernelFormat => "kernel format not supported",
-            Self::KernelPlacement => "kernel does not fit",
-            Self::CommandLine => "command line too long",
-            Self::Initrd => "initrd does not fit",
-            Self::Acpi => "bad ACPI loader script",
-            Self::Panic => "firmware bug",
-        }
     }
 }
 
@@ -140,7 +126,7 @@ mod test {
         for code in FailureCode::ALL {
             assert_eq!(
                 FailureCode::from_port_value(code.to_port_value()),
-                Some(code)
+                Some(*code)
             );
         }
     }

@@ -3,14 +3,10 @@
 //!
 //! Opened only when there is something to say; each byte costs an exit.
 
-use crate::machine::ports;
-use abi::debug::{DEBUG_CONSOLE_PORT, DEBUG_CONSOLE_PRESENT};
+use crate::machine::{ReportPort, com1, has_debug_console, report};
 use core::fmt;
 use uart_16550::backend::PioBackend;
 use uart_16550::{BaudRate, Config, Uart16550};
-
-/// COM1's first port.
-const COM1: u16 = 0x3f8;
 
 /// The consoles that answer.
 pub struct Console {
@@ -25,18 +21,16 @@ impl Console {
             baud_rate: BaudRate::Baud115200,
             ..Config::default()
         };
-        // SAFETY: the ports of COM1 are a 16550 or nothing, and no other code here uses them.
-        #[allow(unsafe_code)]
-        let com1 = unsafe { Uart16550::new_port(COM1) }
-            .ok()
-            .and_then(|mut uart| {
-                // A port that nobody decodes cannot hold what is written to it.
-                uart.check_present().then_some(())?;
-                uart.init(config).ok()?;
-                Some(uart)
-            });
-        let debug = ports::probe_u8(DEBUG_CONSOLE_PORT) == DEBUG_CONSOLE_PRESENT;
-        Self { com1, debug }
+        let com1 = com1().and_then(|mut uart| {
+            // A port that nobody decodes cannot hold what is written to it.
+            uart.check_present().then_some(())?;
+            uart.init(config).ok()?;
+            Some(uart)
+        });
+        Self {
+            com1,
+            debug: has_debug_console(),
+        }
     }
 }
 
@@ -50,7 +44,7 @@ impl fmt::Write for Console {
                 com1.send_bytes_exact(&[byte]);
             }
             if self.debug {
-                ports::report_u8(DEBUG_CONSOLE_PORT, byte);
+                report(ReportPort::DebugConsole, byte);
             }
         }
         Ok(())

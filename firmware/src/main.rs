@@ -28,18 +28,7 @@ use firmware_core::tables;
 use machine::Machine;
 use report::Log;
 
-/// Where the way in ends; [`boot`] promises the processor's state.
-extern "C" fn firmware_main(extended_features: u32) -> ! {
-    // SAFETY: called once, from `long64.s`, before anything else.
-    #[allow(unsafe_code)]
-    let mut machine = unsafe { machine::take(extended_features) };
-    match find_kernel(&mut machine) {
-        Ok(entry) => handoff::enter(entry),
-        Err(error) => report::fail(&error, error.code()),
-    }
-}
-
-/// Everything between the first question and the last preparation.
+/// Everything between the first question and the last preparation; `boot` calls it and enters.
 fn find_kernel(machine: &mut Machine) -> Result<Entry, BootError> {
     let mut fw_cfg = machine.open_fw_cfg()?;
     let scratch = &mut machine.scratch;
@@ -73,16 +62,9 @@ fn find_kernel(machine: &mut Machine) -> Result<Entry, BootError> {
     )?;
     let rsdp = loader.rsdp(&mut machine.tables);
     tables::write(&plan, &facts, rsdp, block);
+    machine::set_memory_types(facts.processors.identity(), &plan.memory);
     log.kernel_entered(&plan.entry);
     Ok(plan.entry)
-}
-
-/// Where `exceptions.s` ends: the processor met something this firmware never does on purpose.
-extern "C" fn exception(vector: u64, stack: *const u64) -> ! {
-    // SAFETY: `exceptions.s` passes what the processor pushed.
-    #[allow(unsafe_code)]
-    let frame = unsafe { machine::ExceptionFrame::read(vector, stack) };
-    report::fail(&frame, FailureCode::Panic)
 }
 
 #[panic_handler]

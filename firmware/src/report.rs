@@ -2,11 +2,8 @@
 //! What the firmware says: nothing on a good boot unless asked, one sentence on a bad one.
 
 use crate::console::Console;
-use crate::machine::{ports, timestamp};
-use abi::debug::{
-    FAILURE_PORT, FailureCode, TRACE_FIRMWARE_PORT, TRACE_FIRMWARE_START, TRACE_KERNEL_LINUX,
-    TRACE_KERNEL_PORT, TRACE_KERNEL_PVH,
-};
+use crate::machine::{ReportPort, halt, report, report_failure, timestamp};
+use abi::debug::{FailureCode, TRACE_FIRMWARE_START, TRACE_KERNEL_LINUX, TRACE_KERNEL_PVH};
 use core::fmt::{Display, Write};
 use firmware_core::facts::{Facts, LogLevel, Options};
 use firmware_core::plan::{Entry, Plan};
@@ -45,7 +42,7 @@ impl Log {
     /// The first moment at which we know whether anybody wants to know.
     pub fn firmware_started(&mut self) {
         if self.options.trace {
-            ports::report_u8(TRACE_FIRMWARE_PORT, TRACE_FIRMWARE_START);
+            report(ReportPort::TraceFirmware, TRACE_FIRMWARE_START);
         }
         self.phase("start", &"firmware started");
     }
@@ -68,7 +65,7 @@ impl Log {
                 Entry::Linux64 { .. } => TRACE_KERNEL_LINUX,
                 Entry::Pvh { .. } => TRACE_KERNEL_PVH,
             };
-            ports::report_u8(TRACE_KERNEL_PORT, kernel);
+            report(ReportPort::TraceKernel, kernel);
         }
     }
 
@@ -83,6 +80,6 @@ impl Log {
 /// Says why, tells the VMM, and stops.
 pub fn fail(error: &dyn Display, code: FailureCode) -> ! {
     say!(Console::open(), "qboot-rs: {error}");
-    ports::report_u32(FAILURE_PORT, code.to_port_value());
-    crate::machine::halt()
+    report_failure(code);
+    halt()
 }

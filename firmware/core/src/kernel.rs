@@ -10,7 +10,8 @@ use crate::fw_cfg::{TransferError, Transport};
 use crate::memory::Range;
 use abi::fw_cfg::Key;
 use abi::linux::{
-    BOOT_FLAG, HEADER_MAGIC, SETUP_HEADER_OFFSET, SetupHeader, VERSION_2_12, XLoadFlags,
+    BOOT_FLAG, ENTRY_64_OFFSET, HEADER_MAGIC, SETUP_HEADER_OFFSET, SetupHeader, VERSION_2_12,
+    XLoadFlags,
 };
 use core::fmt;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -62,6 +63,9 @@ impl<'a> Kernel<'a> {
         }
         let header = &setup.header;
         check_header(header)?;
+        if u64::from(size) <= ENTRY_64_OFFSET {
+            return Err(KernelError::TooShort { size });
+        }
         Ok(Self::Linux64 { header, size })
     }
 
@@ -138,6 +142,11 @@ pub enum KernelError {
         /// The header's flags.
         xloadflags: u16,
     },
+    /// A protected-mode part that ends before the 64-bit entry point.
+    TooShort {
+        /// Its size in bytes.
+        size: u32,
+    },
     /// An alignment that is none.
     Alignment {
         /// The header's `kernel_alignment`.
@@ -177,6 +186,11 @@ impl fmt::Display for KernelError {
                 f,
                 "kernel: expected a 64-bit entry point (xloadflags bit 0), \
                  found xloadflags {xloadflags:#x}"
+            ),
+            Self::TooShort { size } => write!(
+                f,
+                "kernel: expected more than {ENTRY_64_OFFSET:#x} bytes behind the setup part, \
+                 found {size:#x}"
             ),
             Self::Alignment { found } => write!(
                 f,

@@ -28,6 +28,7 @@ pub mod facts;
 pub mod fw_cfg;
 pub mod kernel;
 pub mod memory;
+pub mod mtrr;
 pub mod plan;
 pub mod processors;
 pub mod tables;

@@ -16,7 +16,7 @@ use abi::e820::{E820Entry, MAX_ENTRIES, TYPE_RAM, TYPE_RESERVED};
 use abi::fw_cfg::Key;
 use abi::layout::{
     HANDOFF_FLOOR, HIGH_RAM_START, LOW_RAM_END, PAGE_SIZE, RAM_ABOVE_4G_START, ROM_ALIAS_END,
-    ROM_ALIAS_START, RSDP_SCAN_START, TABLES_START,
+    ROM_ALIAS_START, ROM_SIZE, ROM_TOP, RSDP_SCAN_START, TABLES_START,
 };
 use abi::linux::{BootParams, ENTRY_64_OFFSET, SetupHeader, XLoadFlags};
 use core::fmt;
@@ -315,6 +315,8 @@ fn reserve_low_memory(
     for used in tables.used {
         memory.set(used, TYPE_RESERVED)?;
     }
+    // Whatever a map says, the image ends at 4 GiB, and those are the bytes that run below 1 MiB.
+    memory.clear(Range::between(ROM_TOP - ROM_SIZE, ROM_TOP))?;
     memory.set(handoff.block, TYPE_RESERVED)?;
     memory.set(
         Range::between(ROM_ALIAS_START, ROM_ALIAS_END),

@@ -9,6 +9,8 @@
 //! mapped to themselves, flat segments, an empty stack that ends at `STACK_TOP`; nothing in RAM
 //! has been written.
 
+use crate::machine::{self, ExceptionFrame};
+use crate::{handoff, report};
 use core::arch::global_asm;
 
 global_asm!(
@@ -25,8 +27,8 @@ global_asm!(
     code32 = const CODE32,
     code64 = const CODE64,
     data = const DATA,
-    firmware_main = sym crate::firmware_main,
-    exception = sym crate::exception,
+    firmware_main = sym firmware_main,
+    exception = sym exception,
     options(att_syntax),
 );
 
@@ -36,3 +38,21 @@ pub const CODE32: u16 = 0x08;
 pub const CODE64: u16 = 0x10;
 /// GDT selector: flat data; the number Linux's boot protocols ask for (`__BOOT_DS`).
 pub const DATA: u16 = 0x18;
+
+/// Where `long64.s` ends; `extended_features` is CPUID leaf 0x8000_0001, EDX.
+extern "C" fn firmware_main(extended_features: u32) -> ! {
+    // SAFETY: called once, before anything else.
+    let mut machine = unsafe { machine::take(extended_features) };
+    match crate::find_kernel(&mut machine) {
+        // SAFETY: the entry comes from the plan, which has been carried out.
+        Ok(entry) => unsafe { handoff::enter(entry) },
+        Err(error) => report::fail(&error, error.code()),
+    }
+}
+
+/// Where `exceptions.s` ends: the processor met something this firmware never does on purpose.
+extern "C" fn exception(vector: u64, stack: *const u64) -> ! {
+    // SAFETY: `exceptions.s` passes what the processor pushed.
+    let frame = unsafe { ExceptionFrame::read(vector, stack) };
+    report::fail(&frame, frame.code())
+}

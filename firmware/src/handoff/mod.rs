@@ -21,13 +21,15 @@ unsafe extern "C" {
 }
 
 /// Leaves the firmware for good.
-pub fn enter(entry: Entry) -> ! {
+///
+/// # Safety
+/// `entry` must come from a plan that has been carried out: there is a kernel with that entry
+/// point, and the parameters it asks for are where the entry says.
+pub unsafe fn enter(entry: Entry) -> ! {
     match entry {
-        // SAFETY: the plan has put a kernel whose header promises a 64-bit entry there, and the
-        // zero page it asks for.
+        // SAFETY: the caller's promise.
         Entry::Linux64 { entry, boot_params } => unsafe { enter_linux64(entry, boot_params) },
-        // SAFETY: the VMM has put a kernel with this 32-bit entry in memory, and the plan the
-        // start_info it asks for.
+        // SAFETY: the caller's promise.
         Entry::Pvh { entry, start_info } => unsafe { enter_pvh32(entry, start_info) },
     }
 }

@@ -3,6 +3,8 @@
 //!
 //! Spec: Intel SDM volume 3, section 7.14.2 (64-bit mode stack frame).
 
+use abi::debug::FailureCode;
+use abi::layout::{ROM_ALIAS_END, ROM_ALIAS_START};
 use core::fmt;
 
 /// Vectors whose frame starts with an error code (SDM volume 3, table 7-1).
@@ -40,13 +42,28 @@ impl ExceptionFrame {
     }
 }
 
+impl ExceptionFrame {
+    /// Whose fault it is: the firmware's inside its image, else that of the kernel it has entered,
+    /// which has not taken exceptions into its own hands yet.
+    pub fn code(&self) -> FailureCode {
+        if (ROM_ALIAS_START..ROM_ALIAS_END).contains(&self.rip) {
+            FailureCode::Panic
+        } else {
+            FailureCode::KernelEntry
+        }
+    }
+}
+
 impl fmt::Display for ExceptionFrame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "firmware bug: exception {} at {:#x}",
-            self.vector, self.rip
-        )?;
+        let (vector, rip) = (self.vector, self.rip);
+        match self.code() {
+            FailureCode::Panic => write!(f, "firmware bug: exception {vector} at {rip:#x}")?,
+            _ => write!(
+                f,
+                "kernel: expected it to take over, found exception {vector} at {rip:#x}"
+            )?,
+        }
         match self.error_code {
             Some(code) => write!(f, ", error code {code:#x}"),
             None => Ok(()),

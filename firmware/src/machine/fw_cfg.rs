@@ -4,11 +4,12 @@
 //! Spec: QEMU `docs/specs/fw_cfg.rst`.
 
 use super::ports;
+use abi::debug::FailureCode;
 use abi::fw_cfg::{
     DMA_SIGNATURE, DmaControl, DmaDescriptor, Key, PORT_DATA, PORT_DMA_HIGH, PORT_DMA_LOW,
     PORT_SELECTOR, SIGNATURE,
 };
-use abi::layout::{ROM_ALIAS_END, ROM_ALIAS_START, TABLES_START};
+use abi::layout::{ROM_ALIAS_END, ROM_ALIAS_START, ROM_SIZE, ROM_TOP, TABLES_START};
 use core::ptr;
 use firmware_core::error::BootError;
 use firmware_core::fw_cfg::{TransferError, Transport};
@@ -30,10 +31,11 @@ impl FwCfg {
     /// # Errors
     /// Nothing answers.
     pub fn open() -> Result<Self, BootError> {
-        let halves = [
-            ports::probe_u32(PORT_DMA_HIGH),
-            ports::probe_u32(PORT_DMA_LOW),
-        ];
+        // SAFETY: the DMA address register reads as a signature, without an effect.
+        let high = unsafe { ports::in_u32(PORT_DMA_HIGH) };
+        // SAFETY: as above.
+        let low = unsafe { ports::in_u32(PORT_DMA_LOW) };
+        let halves = [high, low];
         let dma = halves.map(u32::to_le_bytes).as_flattened() == DMA_SIGNATURE;
         let device = Self { dma };
         if !dma {
@@ -85,18 +87,18 @@ unsafe fn run_dma(control: u32, address: u64, length: usize) -> Result<(), Trans
     // SAFETY: the descriptor is complete and lives until the device is done; what it makes the
     // device write is covered by the caller's promise.
     unsafe { ports::out_u32(PORT_DMA_LOW, doorbell.to_be()) }
-    let mut status = 0;
     for _ in 0..PATIENCE {
         // SAFETY: a field of a live local, written by the device only.
-        status = unsafe { ptr::read_volatile(control_field) }.get();
+        let status = unsafe { ptr::read_volatile(control_field) }.get();
         if status == 0 {
             return Ok(());
         }
         if status & DmaControl::ERROR.bits() != 0 {
-            break;
+            return Err(refused(control, length, status));
         }
     }
-    Err(refused(control, length, status))
+    // The device may still write to the buffer and the descriptor: nobody may use them again.
+    crate::report::fail(&refused(control, length, 0), FailureCode::FwCfgTransfer)
 }
 
 /// The error of the operation that `control` started.
@@ -108,6 +110,14 @@ fn refused(control: u32, length: usize, status: u32) -> TransferError {
         length,
         control: status,
     }
+}
+
+/// Whether a range is neither the firmware's working memory nor one of the two places where the
+/// image shows.
+fn is_free(range: Range) -> bool {
+    range.start() >= TABLES_START
+        && !range.overlaps(Range::between(ROM_ALIAS_START, ROM_ALIAS_END))
+        && !range.overlaps(Range::between(ROM_TOP - ROM_SIZE, ROM_TOP))
 }
 
 impl Transport for FwCfg {
@@ -140,7 +150,8 @@ impl Transport for FwCfg {
         }
         select_by_port(key);
         for _ in 0..offset {
-            let _ = ports::probe_u8(PORT_DATA);
+            // SAFETY: reading the data register moves on in the item, and no more.
+            unsafe { ports::in_u8(PORT_DATA) };
         }
         Ok(())
     }
@@ -158,13 +169,12 @@ impl Transport for FwCfg {
     fn load(&mut self, key: Key, to: Range) -> Result<(), TransferError> {
         let control = DmaControl::READ.with_key(key);
         let length = to.size() as usize;
-        let image = Range::between(ROM_ALIAS_START, ROM_ALIAS_END);
-        if to.start() < TABLES_START || to.overlaps(image) {
+        if !is_free(to) {
             return Err(refused(control, length, u32::MAX));
         }
         if self.dma {
-            // SAFETY: the firmware itself lies below TABLES_START and in its image, and the plan
-            // has found this range to be RAM that nothing else uses.
+            // SAFETY: `is_free` has kept the firmware's own memory out, and the plan has found
+            // this range to be RAM that nothing else uses.
             return unsafe { run_dma(control, to.start(), length) };
         }
         select_by_port(key);

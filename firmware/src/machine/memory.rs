@@ -6,7 +6,7 @@
 
 use abi::e820::MAX_ENTRIES;
 use abi::layout::{
-    HANDOFF_FLOOR, HIGH_RAM_START, LOW_RAM_END, RAM_ABOVE_4G_START, ROM_ALIAS_START, SCRATCH_END,
+    HANDOFF_FLOOR, HIGH_RAM_START, LOW_RAM_END, ROM_ALIAS_START, ROM_SIZE, ROM_TOP, SCRATCH_END,
     SCRATCH_START, TABLES_START,
 };
 use core::ptr;
@@ -89,7 +89,7 @@ impl TableMemory {
 impl BlobMemory for TableMemory {
     fn edit(&mut self, range: Range, edit: impl FnOnce(&mut [u8])) {
         let low = Range::between(TABLES_START, ROM_ALIAS_START);
-        let high = Range::between(HIGH_RAM_START, RAM_ABOVE_4G_START);
+        let high = Range::between(HIGH_RAM_START, ROM_TOP - ROM_SIZE);
         if !low.contains(range) && !high.contains(range) {
             return edit(&mut []);
         }

@@ -11,12 +11,15 @@ mod cpu;
 mod exception;
 mod fw_cfg;
 mod memory;
+mod mtrr;
 mod paging;
-pub mod ports;
+mod ports;
 
 pub use cpu::{halt, timestamp};
 pub use exception::ExceptionFrame;
 pub use fw_cfg::FwCfg;
+pub use mtrr::set_memory_types;
+pub use ports::{ReportPort, com1, has_debug_console, report, report_failure};
 
 use cpu::Processor;
 use firmware_core::error::BootError;
@@ -52,7 +55,7 @@ impl Machine {
 /// Takes possession of the machine.
 ///
 /// # Safety
-/// Call it once, from [`crate::firmware_main`]. The processor is in the state that [`crate::boot`]
+/// Call it once, from `firmware_main`. The processor is in the state that [`crate::boot`]
 /// promises, no other processor runs, and nothing but this firmware uses RAM below 1 MiB.
 pub unsafe fn take(extended_features: u32) -> Machine {
     Machine {

@@ -5,33 +5,70 @@
 //! `fw_cfg` DMA doorbell exists for nothing else. The compiler must therefore finish its stores
 //! before, and assume any memory changed after.
 
+use abi::debug::{
+    DEBUG_CONSOLE_PORT, DEBUG_CONSOLE_PRESENT, FAILURE_PORT, FailureCode, TRACE_FIRMWARE_PORT,
+    TRACE_KERNEL_PORT,
+};
 use core::arch::asm;
+use uart_16550::Uart16550;
+use uart_16550::backend::PioBackend;
 
-/// Writes a byte to a port whose only effect is on the outside: trace, log, failure.
-pub fn report_u8(port: u16, value: u8) {
-    // SAFETY: the callers' ports (abi::debug, COM1) report to the host; no device there reads or
-    // writes our memory.
-    unsafe { out_u8(port, value) };
+/// A port whose only effect is on the outside: nobody behind it reads or writes our memory.
+#[derive(Clone, Copy)]
+#[repr(u16)]
+pub enum ReportPort {
+    /// Firmware trace points.
+    TraceFirmware = TRACE_FIRMWARE_PORT,
+    /// Kernel trace points.
+    TraceKernel = TRACE_KERNEL_PORT,
+    /// The debug console.
+    DebugConsole = DEBUG_CONSOLE_PORT,
 }
 
-/// Writes four bytes to such a port.
-pub fn report_u32(port: u16, value: u32) {
-    // SAFETY: as in `report_u8`.
-    unsafe { out_u32(port, value) };
+/// Writes a byte to such a port.
+pub fn report(port: ReportPort, value: u8) {
+    // SAFETY: `ReportPort` names no port whose device reaches our memory.
+    unsafe { out_u8(port as u16, value) };
 }
 
-/// Reads a byte from a port where reading has no effect.
-pub fn probe_u8(port: u16) -> u8 {
+/// Tells the VMM that the firmware has given up.
+pub fn report_failure(code: FailureCode) {
+    // SAFETY: the port reports to the host; where nobody decodes it, nothing happens.
+    unsafe { out_u32(FAILURE_PORT, code.to_port_value()) };
+}
+
+/// Whether the debug console answers.
+pub fn has_debug_console() -> bool {
+    // SAFETY: reading the port has no effect.
+    unsafe { in_u8(DEBUG_CONSOLE_PORT) == DEBUG_CONSOLE_PRESENT }
+}
+
+/// COM1, if a UART answers there.
+pub fn com1() -> Option<Uart16550<PioBackend>> {
+    const COM1: u16 = 0x3f8;
+    // SAFETY: the ports of COM1 are a 16550 or nothing; whoever asks again, after an error in the
+    // middle of a line, only continues it.
+    unsafe { Uart16550::new_port(COM1) }.ok()
+}
+
+/// Reads a byte.
+///
+/// # Safety
+/// What reading makes the device do must be sound.
+pub unsafe fn in_u8(port: u16) -> u8 {
     let value;
-    // SAFETY: an input from a device register without side effects changes no memory.
+    // SAFETY: the caller's promise.
     unsafe { asm!("in al, dx", in("dx") port, out("al") value, options(nostack, preserves_flags)) };
     value
 }
 
-/// Reads four bytes from a port where reading has no effect.
-pub fn probe_u32(port: u16) -> u32 {
+/// Reads four bytes.
+///
+/// # Safety
+/// As [`in_u8`].
+pub unsafe fn in_u32(port: u16) -> u32 {
     let value;
-    // SAFETY: as in `probe_u8`.
+    // SAFETY: the caller's promise.
     unsafe {
         asm!("in eax, dx", in("dx") port, out("eax") value, options(nostack, preserves_flags));
     }

@@ -123,6 +123,12 @@ impl Report {
         for data in ["ds", "es", "ss"] {
             self.expect_number(data, 0x18)?;
         }
+        let mtrrs = self.numbers("mtrr")?;
+        let on = |line: &Vec<u64>| line[..] == [0x2ff, 0x806];
+        let hole = |line: &Vec<u64>| line[..] == [0x200, 0xc000_0000];
+        expect(mtrrs.iter().any(on) && mtrrs.iter().any(hole), || {
+            format!("expected write-back memory and an uncached last GiB, found {mtrrs:x?}")
+        })?;
         let flags = self.number("flags")?;
         expect(flags & 0x2_0300 == 0, || {
             format!("expected VM, IF and TF clear, found {flags:#x}")

@@ -74,12 +74,14 @@ impl<'a> Loader<'a> {
     /// The guest-physical address of the RSDP, once it is loaded.
     pub fn rsdp(&self, memory: &mut impl BlobMemory) -> Option<u64> {
         const SIGNATURE: [u8; 8] = *b"RSD PTR ";
+        /// Of revision 0; later ones are longer (ACPI 6.5, section 5.2.5.3).
+        const RSDP_LENGTH: u32 = 20;
         let scanned = self
             .blobs
             .iter()
             .filter(|blob| blob.zone() == Zone::FSegment);
         scanned
-            .filter_map(|blob| blob.slice(0, 36).ok())
+            .filter_map(|blob| blob.slice(0, RSDP_LENGTH).ok())
             .find_map(|range| {
                 let mut found = false;
                 memory.edit(range, |bytes| {

@@ -167,6 +167,12 @@ impl<'a> MemoryMap<'a> {
         self.ram().any(|ram| ram.contains(range))
     }
 
+    /// Whether any of `range` is RAM.
+    #[must_use]
+    pub fn has_ram(&self, range: Range) -> bool {
+        self.ram().any(|ram| ram.overlaps(range))
+    }
+
     /// The RAM regions, in order.
     fn ram(&self) -> impl DoubleEndedIterator<Item = Range> {
         let ram = u64::from(TYPE_RAM);

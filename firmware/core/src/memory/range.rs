@@ -56,7 +56,7 @@ impl Range {
     /// Whether both ranges have an address in common.
     #[must_use]
     pub const fn overlaps(self, other: Self) -> bool {
-        self.start < other.end && other.start < self.end
+        !self.is_empty() && !other.is_empty() && self.start < other.end && other.start < self.end
     }
 
     /// Whether all of `other` lies inside.

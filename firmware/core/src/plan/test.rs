@@ -240,7 +240,7 @@ fn what_does_not_fit_is_named() {
             ram(8 * MIB),
             bzimage,
             0,
-            "kernel: expected 0x3378000 bytes of RAM at or above 0x1000000, found 0x79f000 bytes in all",
+            "kernel: expected 0x3378000 bytes of RAM at or above 0x1000000, found 0x79e000 bytes in all",
         ),
         (
             ram(128 * MIB),
@@ -271,10 +271,7 @@ fn what_does_not_fit_is_named() {
         let facts = facts(&memory, kernel, initrd_size);
         let mut storage = storage();
         let error = planned(&facts, DMA, &mut storage).unwrap_err();
-        let found = error.to_string();
-        // The exact amount of RAM left depends on the size of the hand-off block.
-        let cut = |text: &str| text.rsplit_once("found").map(|(head, _)| head.to_owned());
-        assert_eq!(cut(&found), cut(sentence), "{found}");
+        assert_eq!(error.to_string(), sentence);
     }
 }
 
@@ -333,7 +330,15 @@ proptest! {
             ..facts(&memory, kernel, initrd_size)
         };
         let mut storage = storage();
-        let Ok(plan) = planned(&facts, Means { dma }, &mut storage) else { return Ok(()) };
+        let plan = match planned(&facts, Means { dma }, &mut storage) {
+            Ok(plan) => plan,
+            Err(error) => {
+                // Half a GiB without holes is enough for the largest of these.
+                let ample = holes.is_empty() && size >= 512 * MIB && !is_pvh;
+                prop_assert!(!ample, "{}", error);
+                return Ok(());
+            }
+        };
 
         let regions = plan.memory.regions();
         prop_assert!(regions.windows(2).all(|pair| pair[0].end <= pair[1].start));

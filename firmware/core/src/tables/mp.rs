@@ -24,8 +24,12 @@ pub const POINTER_SIZE: u64 = size_of::<FloatingPointer>() as u64;
 /// ISA interrupts with an entry of their own: 0 to 15 without 2, the cascade of the two 8259s.
 const ISA_INTERRUPTS: u16 = 15;
 
-/// Version of every local and I/O APIC here: integrated (not an 82489DX), as KVM and QEMU model.
-const APIC_VERSION: u8 = 0x14;
+/// Version of the local APICs: integrated (not an 82489DX), as KVM and QEMU model them.
+const LOCAL_APIC_VERSION: u8 = 0x14;
+
+/// Version of the I/O APIC, as KVM models it (82093AA). QEMU's own reads 0x20; what a kernel needs
+/// of it, it reads from the register.
+const IO_APIC_VERSION: u8 = 0x11;
 
 const ISA_BUS: u8 = 0;
 
@@ -173,7 +177,7 @@ fn write_processors(entries: &mut [ProcessorEntry], processors: &Processors) -> 
         *entry = ProcessorEntry {
             entry_type: ENTRY_PROCESSOR,
             local_apic_id: id,
-            local_apic_version: APIC_VERSION,
+            local_apic_version: LOCAL_APIC_VERSION,
             flags,
             signature: identity.signature.into(),
             feature_flags: identity.features.into(),
@@ -200,7 +204,7 @@ fn write_wiring(wiring: &mut Wiring, highest_cpu: u8, irq0_override: bool) {
     wiring.io_apic = IoApicEntry {
         entry_type: ENTRY_IO_APIC,
         io_apic_id,
-        io_apic_version: APIC_VERSION,
+        io_apic_version: IO_APIC_VERSION,
         flags: IO_APIC_ENABLED,
         address: u32::try_from(IO_APIC_ADDR).unwrap_or_default().into(),
     };

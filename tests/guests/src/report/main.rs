@@ -13,7 +13,7 @@ mod handed;
 mod mp;
 mod serial;
 
-use core::arch::global_asm;
+use core::arch::{asm, global_asm};
 use core::panic::PanicInfo;
 use serial::line;
 
@@ -40,6 +40,16 @@ struct State {
     es: u16,
     ss: u16,
     tsc: u64,
+}
+
+/// IA32_MTRR_PHYSBASE0, IA32_MTRR_PHYSMASK0 and IA32_MTRR_DEF_TYPE: the ones firmware writes.
+const MTRRS: [u32; 3] = [0x200, 0x201, 0x2ff];
+
+fn read_msr(register: u32) -> u64 {
+    let (low, high): (u32, u32);
+    // SAFETY: reading an MTRR, which every processor that this guest meets has, changes nothing.
+    unsafe { asm!("rdmsr", in("ecx") register, out("eax") low, out("edx") high) };
+    u64::from(high) << 32 | u64::from(low)
 }
 
 /// `State::mode` of the PVH entry.
@@ -72,6 +82,9 @@ extern "C" fn main() -> ! {
     line!("ds={:#x}", cpu.ds);
     line!("es={:#x}", cpu.es);
     line!("ss={:#x}", cpu.ss);
+    for register in MTRRS {
+        line!("mtrr={register:#x} {:#x}", read_msr(register));
+    }
     line!("pointer={:#x}", cpu.pointer);
     if cpu.mode == MODE_PVH {
         handed::start_info(cpu.pointer);

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Memory type range registers: all memory is write-back, but the hole below 4 GiB.
+//!
+//! Spec: Intel SDM volume 3, section 12.11 (MTRRs). Linux takes PAT and write combining into use
+//! only on a processor whose firmware has switched the MTRRs on.
+//! In: the memory map. Out: register numbers and values. Never: a register access.
+
+use crate::memory::{MemoryMap, Range};
+use abi::layout::RAM_ABOVE_4G_START;
+
+/// CPUID leaf 1, EDX: the processor has MTRRs.
+pub const FEATURE_MTRR: u32 = 1 << 12;
+
+/// `IA32_MTRR_DEF_TYPE`.
+const DEF_TYPE: u32 = 0x2ff;
+/// `IA32_MTRR_PHYSBASE0`.
+const PHYS_BASE_0: u32 = 0x200;
+/// `IA32_MTRR_PHYSMASK0`.
+const PHYS_MASK_0: u32 = 0x201;
+
+/// Memory type: uncacheable.
+const UNCACHEABLE: u64 = 0;
+/// Memory type: write-back.
+const WRITE_BACK: u64 = 6;
+/// `IA32_MTRR_DEF_TYPE`: MTRRs are on.
+const ENABLE: u64 = 1 << 11;
+/// `IA32_MTRR_PHYSMASKn`: this range is in use.
+const VALID: u64 = 1 << 11;
+
+/// Size of the largest hole below 4 GiB that one register pair covers: the last GiB.
+const LARGEST_HOLE: u64 = 1 << 30;
+
+/// A model-specific register and the value for it.
+pub type Setting = (u32, u64);
+
+/// The registers to write, in this order; the last one switches the MTRRs on.
+///
+/// A range must be as large as its alignment, so the hole ends at 4 GiB and is the largest power
+/// of two that holds no RAM. `address_bits` is the width of a guest-physical address.
+#[must_use]
+pub fn settings(memory: &MemoryMap<'_>, address_bits: u8) -> [Setting; 3] {
+    let mut size = LARGEST_HOLE;
+    while memory.has_ram(Range::between(hole_start(size), RAM_ABOVE_4G_START)) {
+        size = size.wrapping_shr(1);
+    }
+    let addresses = 1u64.wrapping_shl(address_bits.into()).wrapping_sub(1);
+    [
+        (PHYS_BASE_0, hole_start(size) | UNCACHEABLE),
+        (PHYS_MASK_0, size.wrapping_neg() & addresses | VALID),
+        (DEF_TYPE, ENABLE | WRITE_BACK),
+    ]
+}
+
+fn hole_start(size: u64) -> u64 {
+    RAM_ABOVE_4G_START.wrapping_sub(size)
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use crate::memory::Region;
+    use abi::e820::{MAX_ENTRIES, TYPE_RAM, TYPE_RESERVED};
+
+    fn of(low_ram: u64, address_bits: u8) -> [Setting; 3] {
+        let mut storage = [Region {
+            start: 0,
+            end: 0,
+            kind: 0,
+        }; MAX_ENTRIES];
+        let mut memory = MemoryMap::new(&mut storage);
+        memory.set(Range::between(0, low_ram), TYPE_RAM).unwrap();
+        memory
+            .set(Range::between(0x1_0000_0000, 0x2_0000_0000), TYPE_RAM)
+            .unwrap();
+        memory
+            .set(Range::between(0xfeff_c000, 0xff00_0000), TYPE_RESERVED)
+            .unwrap();
+        settings(&memory, address_bits)
+    }
+
+    #[test]
+    fn microvm_has_its_last_gib_below_4_gib_uncached() {
+        for low_ram in [64 << 20, 0xc000_0000] {
+            assert_eq!(
+                of(low_ram, 40),
+                [
+                    (0x200, 0xc000_0000),
+                    (0x201, 0xff_c000_0800),
+                    (0x2ff, 0x806)
+                ]
+            );
+        }
+    }
+
+    #[test]
+    fn ram_up_to_3_5_gib_leaves_half_a_gib() {
+        assert_eq!(
+            of(0xe000_0000, 46)[..2],
+            [(0x200, 0xe000_0000), (0x201, 0x3fff_e000_0800)]
+        );
+    }
+
+    #[test]
+    fn ram_up_to_4_gib_leaves_no_hole() {
+        let [(_, base), (_, mask), _] = of(0x1_0000_0000, 40);
+        assert_eq!((base, mask), (0x1_0000_0000, VALID));
+    }
+}
