@@ -38,12 +38,21 @@ impl Shared {
         }
     }
 
-    /// The first one to say why the run ends is believed.
+    /// The first one to say why the run ends is believed. But a reset may be the start of the next
+    /// boot, and what the user or the host says is said only once, so that replaces a reset.
     pub fn end(&self, ending: Ending) {
-        self.ending
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert(ending);
+        let mut slot = self.ending.lock().unwrap_or_else(PoisonError::into_inner);
+        let replaces = match *slot {
+            None => true,
+            Some(Ending::Reset) => {
+                matches!(ending, Ending::Escape | Ending::Host(_) | Ending::Signal(_))
+            }
+            Some(_) => false,
+        };
+        if replaces {
+            *slot = Some(ending);
+        }
+        drop(slot);
         // The counter cannot overflow by these few writes.
         let _ = self.wake.write(1);
     }
@@ -143,4 +152,45 @@ fn note(event: Event, shared: &Shared) -> Option<Ending> {
         Event::Reset => return Some(Ending::Reset),
     }
     None
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use crate::devices::cmos::{Cmos, host_clock};
+    use crate::devices::fw_cfg::{FwCfg, Items};
+    use crate::devices::serial::Com1;
+    use crate::memory::Layout;
+    use std::time::Instant;
+
+    fn shared() -> Shared {
+        let counter = || EventFd::new(libc::EFD_NONBLOCK).unwrap();
+        let com1 = Com1::new(counter(), Box::new(std::io::sink()));
+        let cmos = Cmos::new(&Layout::new(64 << 20, 0x1_0000), host_clock);
+        let fw_cfg = FwCfg::new(Items::new(), None).unwrap();
+        let ports = Ports::new(Arc::new(com1), cmos, fw_cfg);
+        Shared::new(ports, Arc::new(Marks::new(Instant::now())), counter())
+    }
+
+    #[test]
+    fn a_pending_reset_gives_way_to_the_user_and_the_host() {
+        for ending in [Ending::Escape, Ending::Host("x".into()), Ending::Signal(1)] {
+            let shared = shared();
+            shared.end(Ending::Reset);
+            shared.end(ending.clone());
+            shared.end(Ending::Reset);
+            assert_eq!(shared.take_ending(), Some(ending));
+        }
+    }
+
+    #[test]
+    fn otherwise_the_first_ending_counts() {
+        let shared = shared();
+        shared.end(Ending::Escape);
+        shared.end(Ending::Host("late".into()));
+        assert_eq!(shared.take_ending(), Some(Ending::Escape));
+        shared.end(Ending::Reset);
+        shared.end(Ending::Broken("late".into()));
+        assert_eq!(shared.take_ending(), Some(Ending::Reset));
+    }
 }
