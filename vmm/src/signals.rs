@@ -6,6 +6,7 @@
 
 use crate::Error;
 use std::io;
+use std::mem::MaybeUninit;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::JoinHandle;
@@ -32,7 +33,8 @@ extern "C" fn on_ending(number: i32, _: *mut libc::siginfo_t, _: *mut libc::c_vo
 
 extern "C" fn on_kick(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {}
 
-/// From now on the ending signals are noted, and written to `wake`.
+/// From now on the ending signals are noted, and written to `wake`. Those that whoever started us
+/// ignores, as `nohup` does, stay ignored.
 pub fn install(wake: &EventFd) -> Result<(), Error> {
     let host = |source| Error::Host {
         what: "installing signal handlers".into(),
@@ -40,11 +42,31 @@ pub fn install(wake: &EventFd) -> Result<(), Error> {
     };
     let _ = WAKE.set(wake.try_clone().map_err(host)?);
     for number in ENDING {
-        register_signal_handler(number, on_ending)
-            .map_err(|error| host(io::Error::from_raw_os_error(error.errno())))?;
+        note(number).map_err(host)?;
     }
     register_signal_handler(SIGRTMIN(), on_kick)
         .map_err(|error| host(io::Error::from_raw_os_error(error.errno())))
+}
+
+/// Notes signal `number` from now on, unless it is ignored.
+fn note(number: i32) -> io::Result<()> {
+    if is_ignored(number)? {
+        return Ok(());
+    }
+    register_signal_handler(number, on_ending)
+        .map_err(|error| io::Error::from_raw_os_error(error.errno()))
+}
+
+fn is_ignored(number: i32) -> io::Result<bool> {
+    let mut action = MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: without a new action the call changes nothing; the last pointer is to writable
+    // memory of the size of a `sigaction`.
+    let result = unsafe { libc::sigaction(number, std::ptr::null(), action.as_mut_ptr()) };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call filled it, since it reported success.
+    Ok(unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN)
 }
 
 /// The ending signal that has arrived, if one has.
@@ -75,5 +97,19 @@ pub fn kick_until_ended<T>(threads: &[JoinHandle<T>], give_up: impl Fn() -> bool
             return false;
         }
         std::thread::sleep(PATIENCE);
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn a_signal_that_is_ignored_stays_so() {
+        // SAFETY: no handler of ours is involved, and no other test uses this signal.
+        unsafe { libc::signal(libc::SIGUSR2, libc::SIG_IGN) };
+        note(libc::SIGUSR2).unwrap();
+        assert!(is_ignored(libc::SIGUSR2).unwrap());
+        assert!(!is_ignored(libc::SIGUSR1).unwrap());
     }
 }
