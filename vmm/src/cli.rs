@@ -12,7 +12,7 @@ use std::path::PathBuf;
 const DEFAULT_BIOS: &str = "qboot-rs.rom";
 
 const AFTER_HELP: &str = "\
-Keys (standard input leads to COM1):
+Keys (where standard input is a terminal; it leads to COM1):
   Ctrl-a x       end the machine
   Ctrl-a Ctrl-a  send Ctrl-a (also Ctrl-a a)
 

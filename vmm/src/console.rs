@@ -2,12 +2,14 @@
 //! Standard input on its way to COM1, the keys that are for us, and standard output.
 //!
 //! `Ctrl-a x` ends the machine; `Ctrl-a Ctrl-a` and `Ctrl-a a` send one `Ctrl-a`; `Ctrl-a` and
-//! any other key sends nothing. The same holds when standard input is not a terminal.
+//! any other key sends nothing. All this only where standard input is a terminal; bytes from a
+//! pipe or file pass unchanged.
 
 use crate::devices::serial::Com1;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::thread::sleep;
+use std::sync::{Arc, mpsc};
+use std::thread::{self, sleep};
 use std::time::Duration;
 
 /// How soon a descriptor that does not block is tried again. Somebody else made it so: a terminal
@@ -17,27 +19,54 @@ const RETRY: Duration = Duration::from_millis(2);
 /// Ctrl-a.
 const ESCAPE: u8 = 0x01;
 
-/// Reads `input` to its end and feeds the guest. Returns whether the user asked to end the
+/// Reads `input` to its end and feeds the guest, which may make it wait.
+pub fn pump(mut input: impl Read, com1: &Com1) -> io::Result<()> {
+    let mut buffer = [0; 4096];
+    while let Some(bytes) = read(&mut input, &mut buffer) {
+        com1.feed(bytes)?;
+    }
+    Ok(())
+}
+
+/// Reads a terminal to its end and feeds the guest. Returns whether the user asked to end the
 /// machine; the end of the input is not such a wish.
-pub fn pump(mut input: impl Read, com1: &Com1) -> io::Result<bool> {
+///
+/// The guest is fed by a thread of its own, behind a queue without limit: a processor that waits
+/// for its output, or a guest that does not read, must not keep us from hearing the user.
+pub fn pump_keys(mut input: impl Read, com1: &Arc<Com1>) -> io::Result<bool> {
+    let (queue, queued) = mpsc::channel::<Vec<u8>>();
+    let com1 = Arc::clone(com1);
+    let feeder = thread::Builder::new()
+        .name("com1 input".into())
+        .spawn(move || queued.iter().try_for_each(|bytes| com1.feed(&bytes)))?;
     let mut keys = Keys::default();
     let mut buffer = [0; 4096];
-    loop {
-        let count = match input.read(&mut buffer) {
-            // A closed standard input is an ended one.
-            Ok(0) => return Ok(false),
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                sleep(RETRY);
-                continue;
-            }
-            Err(_) => return Ok(false),
-        };
-        let (bytes, end) = keys.filter(buffer.get(..count).unwrap_or(&[]));
-        com1.feed(&bytes)?;
+    while let Some(bytes) = read(&mut input, &mut buffer) {
+        let (bytes, end) = keys.filter(bytes);
         if end {
+            // The feeder, if it is stuck, ends with the process.
             return Ok(true);
+        }
+        if queue.send(bytes).is_err() {
+            // The feeder has failed; it says why below.
+            break;
+        }
+    }
+    drop(queue);
+    // A panic of the feeder has been reported already.
+    feeder.join().unwrap_or(Ok(())).map(|()| false)
+}
+
+/// What comes next, unless the input has ended.
+fn read<'a>(input: &mut impl Read, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
+    loop {
+        match input.read(buffer) {
+            // A closed standard input is an ended one.
+            Ok(0) => return None,
+            Ok(count) => return buffer.get(..count),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(RETRY),
+            Err(_) => return None,
         }
     }
 }
@@ -137,11 +166,63 @@ mod test {
         output.write_all(b"b").unwrap();
         assert_eq!(output.0.0, b"ab");
 
-        let line = vmm_sys_util::eventfd::EventFd::new(0).unwrap();
-        let com1 = Com1::new(line, Box::new(io::sink()));
+        let com1 = com1(io::sink());
         let input = Reluctant(&b"x"[..], false);
-        assert!(!pump(input, &com1).unwrap());
+        pump(input, &com1).unwrap();
         assert_eq!(com1.read(0).unwrap(), b'x');
+    }
+
+    /// An output that never takes anything.
+    struct Stuck(mpsc::Sender<()>);
+
+    impl Write for Stuck {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            self.0.send(()).unwrap();
+            loop {
+                thread::park();
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn com1(output: impl Write + Send + 'static) -> Arc<Com1> {
+        let line = vmm_sys_util::eventfd::EventFd::new(0).unwrap();
+        Arc::new(Com1::new(line, Box::new(output)))
+    }
+
+    #[test]
+    fn the_escape_ends_while_the_output_blocks() {
+        let (sender, stuck) = mpsc::channel();
+        let com1 = com1(Stuck(sender));
+        let processor = Arc::clone(&com1);
+        thread::spawn(move || processor.write(0, b'x'));
+        stuck.recv().unwrap();
+        // Reads give one byte at a time, so that some are fed before the escape comes.
+        let input = io::BufReader::with_capacity(1, &b"ab\x01x"[..]);
+        assert!(pump_keys(input, &com1).unwrap());
+    }
+
+    #[test]
+    fn the_escape_ends_while_the_guest_reads_nothing() {
+        let input = io::repeat(b'a').take(1 << 20).chain(&b"\x01x"[..]);
+        assert!(pump_keys(input, &com1(io::sink())).unwrap());
+    }
+
+    #[test]
+    fn keys_arrive_without_the_escapes() {
+        let com1 = com1(io::sink());
+        assert!(!pump_keys(&b"\x01ax"[..], &com1).unwrap());
+        assert_eq!([0, 0].map(|data| com1.read(data).unwrap()), *b"\x01x");
+    }
+
+    #[test]
+    fn input_that_is_no_terminal_passes_unchanged() {
+        let com1 = com1(io::sink());
+        pump(&b"\x01x"[..], &com1).unwrap();
+        assert_eq!([0, 0].map(|data| com1.read(data).unwrap()), *b"\x01x");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::report::{Ending, Exits, Marks, Report};
 use crate::terminal::RawTerminal;
 use crate::{Error, boot, console, signals};
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -103,7 +103,10 @@ impl Machine {
         let ending = loop {
             // The virtual machine must stay until its processors have stopped: closing it would
             // disconnect its interrupt lines.
-            let (vm, threads) = self.start()?;
+            let (vm, threads) = match self.start() {
+                Ok(started) => started,
+                Err(error) => break interrupted(error, signals::arrived())?,
+            };
             if boots == 1 && self.reads_stdin {
                 terminal = Some(RawTerminal::enter());
                 self.read_stdin()?;
@@ -191,10 +194,18 @@ impl Machine {
         // It ends with the process: nothing can interrupt a read from a terminal in good order.
         std::thread::Builder::new()
             .name("stdin".into())
-            .spawn(move || match console::pump(io::stdin().lock(), &com1) {
-                Ok(true) => shared.end(Ending::Escape),
-                Ok(false) => {}
-                Err(error) => shared.end(Ending::Host(format!("COM1 input: {error}"))),
+            .spawn(move || {
+                let input = io::stdin().lock();
+                let escaped = if input.is_terminal() {
+                    console::pump_keys(input, &com1)
+                } else {
+                    console::pump(input, &com1).map(|()| false)
+                };
+                match escaped {
+                    Ok(true) => shared.end(Ending::Escape),
+                    Ok(false) => {}
+                    Err(error) => shared.end(Ending::Host(format!("COM1 input: {error}"))),
+                }
             })
             .map(drop)
             .map_err(|source| Error::Host {
@@ -235,5 +246,29 @@ impl Machine {
             self.shared.end(ending);
         }
         exits
+    }
+}
+
+/// What an error during the start means. KVM_CREATE_VM, for one, fails with EINTR when a signal
+/// has come; then the signal is why the run ends.
+fn interrupted(error: Error, signal: Option<u8>) -> Result<Ending, Error> {
+    signal.map(Ending::Signal).ok_or(error)
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn a_start_that_fails_after_a_signal_has_ended_by_the_signal() {
+        let failure = || Error::Host {
+            what: "KVM_CREATE_VM".into(),
+            source: io::ErrorKind::Interrupted.into(),
+        };
+        assert_eq!(
+            interrupted(failure(), Some(15)).unwrap(),
+            Ending::Signal(15)
+        );
+        assert!(interrupted(failure(), None).is_err());
     }
 }

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 /// How a run ended, as programs see it. Part of the interface: the numbers do not change.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Status {
-    /// 0: the guest ended the run (a reset without `--reboot`), or the user did (`Ctrl-a x`).
+    /// 0: the guest ended the run by a reset (without `--reboot`), or the user did (`Ctrl-a x`).
+    /// There is no power-off device, so no other way for the guest.
     Ended,
     /// 1: input or output failed on the host, or the host had no resources.
     HostIo,
