@@ -70,6 +70,9 @@ impl Error {
         match self {
             Self::Config(_) | Self::Boot(_) => Status::Refused,
             Self::Memory(_) | Self::Host { .. } => Status::HostIo,
+            Self::Hypervisor(hypervisor::Error::Cpus { .. } | hypervisor::Error::Memory { .. }) => {
+                Status::Refused
+            }
             Self::Hypervisor(hypervisor::Error::Run { .. }) => Status::KvmInternal,
             Self::Hypervisor(_) => Status::NoKvm,
         }
@@ -84,4 +87,24 @@ pub fn run(config: &Config, started: Instant) -> Result<Report, Error> {
     config.validate()?;
     let boot = boot::prepare(config)?;
     machine::Machine::new(config, boot, started)?.run()
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn what_exceeds_the_host_is_refused_like_any_other_option() {
+        let cpus = hypervisor::Error::Cpus { found: 9, most: 8 };
+        let memory = hypervisor::Error::Memory {
+            bits: 39,
+            size: 1 << 39,
+            end: 1 << 40,
+        };
+        for error in [cpus, memory] {
+            assert_eq!(Error::from(error).status(), Status::Refused);
+        }
+        let version = hypervisor::Error::ApiVersion(11);
+        assert_eq!(Error::from(version).status(), Status::NoKvm);
+    }
 }

@@ -2,7 +2,8 @@
 //! KVM. The only room that knows its ioctls.
 //!
 //! Spec: Linux `Documentation/virt/kvm/api.rst`. No capability is asked for in advance: what is
-//! missing shows when it is used, and the [`Error`] names it.
+//! missing shows when it is used, and the [`Error`] names it. Limits, too, are asked for only when
+//! one has been met.
 
 mod cpuid;
 mod vcpu;
@@ -38,6 +39,30 @@ pub enum Error {
         step: &'static str,
         /// The host's words.
         source: errno::Error,
+    },
+    /// More processors than this host's KVM allows.
+    #[error("--cpus {found}: expected at most {most} processors, KVM's limit on this host")]
+    Cpus {
+        /// Processors asked for.
+        found: u32,
+        /// KVM_CAP_MAX_VCPUS.
+        most: i32,
+    },
+    /// More memory than this host's processor can address, or KVM can handle in one piece.
+    #[error(
+        "--memory: expected pieces of at most {piece} bytes that end at or below {limit:#x}, the \
+         limits of KVM and of this host's {bits} physical address bits, found a piece of {size} \
+         bytes that ends at {end:#x}",
+        piece = vm::MAX_SLOT_SIZE,
+        limit = 1u128 << bits
+    )]
+    Memory {
+        /// The host's physical address bits.
+        bits: u8,
+        /// Size of the piece.
+        size: u64,
+        /// Guest address behind the piece.
+        end: u64,
     },
     /// KVM_RUN failed.
     #[error("KVM_RUN failed: {source}")]

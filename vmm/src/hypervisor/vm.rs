@@ -7,7 +7,7 @@
 use super::vcpu::Vcpu;
 use super::{Error, cpuid, lacks};
 use crate::memory::Memory;
-use abi::layout::{KVM_IDENTITY_MAP_ADDR, KVM_TSS_ADDR};
+use abi::layout::{KVM_IDENTITY_MAP_ADDR, KVM_TSS_ADDR, PAGE_SIZE};
 use kvm_bindings::{
     CpuId, KVM_IRQ_ROUTING_IRQCHIP, KVM_IRQCHIP_IOAPIC, KVM_IRQCHIP_PIC_MASTER,
     KVM_IRQCHIP_PIC_SLAVE, KVM_MAX_CPUID_ENTRIES, KVM_PIT_SPEAKER_DUMMY, KvmIrqRouting,
@@ -23,6 +23,12 @@ const IO_APIC_PINS: u32 = 24;
 const PIC_PINS: u32 = 8;
 /// Where the timer arrives at the I/O APIC, as `fw_cfg` item `IRQ0_OVERRIDE` promises.
 const TIMER_PIN: u32 = 2;
+/// The input of the first 8259 to which the second is connected. No interrupt of its own.
+const CASCADE: u32 = 2;
+/// Largest memory slot: KVM_MEM_MAX_NR_PAGES, one less than 2^31 pages.
+pub(super) const MAX_SLOT_SIZE: u64 = ((1 << 31) - 1) * PAGE_SIZE;
+/// CPUID leaf whose EAX begins with the number of physical address bits.
+const ADDRESS_SIZES: u32 = 0x8000_0008;
 
 /// A machine without processors.
 #[derive(Debug)]
@@ -65,8 +71,10 @@ impl Vm {
             // host memory through the slot. Guest ranges do not overlap, because `Memory` is made
             // of disjoint regions. Rust code touches that memory through `Memory` only, whose
             // accesses are volatile.
-            unsafe { fd.set_user_memory_region(region) }
-                .map_err(lacks("KVM_CAP_USER_MEMORY", "KVM_SET_USER_MEMORY_REGION"))?;
+            unsafe { fd.set_user_memory_region(region) }.map_err(|source| {
+                let (size, end) = (piece.size, piece.guest.saturating_add(piece.size));
+                memory_error(address_bits(kvm), size, end, source)
+            })?;
         }
         fd.create_irq_chip()
             .map_err(lacks("KVM_CAP_IRQCHIP", "KVM_CREATE_IRQCHIP"))?;
@@ -112,10 +120,10 @@ impl Vm {
     /// Processor `index`, in the state the architecture defines for power-on: number 0 at the
     /// reset vector, the others waiting to be started.
     pub fn vcpu(&self, index: u32) -> Result<Vcpu, Error> {
-        let fd = self
-            .fd
-            .create_vcpu(index.into())
-            .map_err(lacks("KVM_CAP_MAX_VCPUS", "KVM_CREATE_VCPU"))?;
+        let fd = self.fd.create_vcpu(index.into()).map_err(|source| {
+            let most = self.fd.check_extension_int(Cap::MaxVcpus);
+            cpu_error(index, self.cpus, most, source)
+        })?;
         let leaves = cpuid::for_processor(&self.cpuid, index, self.cpus);
         let table = CpuId::from_entries(&leaves).map_err(|_| Error::Capability {
             capability: "KVM_CAP_EXT_CPUID",
@@ -128,8 +136,38 @@ impl Vm {
     }
 }
 
+/// Why processor `index` of `cpus` cannot be had from a KVM that allows `most`.
+fn cpu_error(index: u32, cpus: u32, most: i32, source: errno::Error) -> Error {
+    if u32::try_from(most).is_ok_and(|most| (1..=index).contains(&most)) {
+        Error::Cpus { found: cpus, most }
+    } else {
+        lacks("KVM_CAP_MAX_VCPUS", "KVM_CREATE_VCPU")(source)
+    }
+}
+
+/// Why a piece of memory cannot be shown to a guest on a host with `bits` physical address bits.
+fn memory_error(bits: Option<u8>, size: u64, end: u64, source: errno::Error) -> Error {
+    match bits {
+        Some(bits) if size > MAX_SLOT_SIZE || u128::from(end) > 1 << bits => {
+            Error::Memory { bits, size, end }
+        }
+        _ => lacks("KVM_CAP_USER_MEMORY", "KVM_SET_USER_MEMORY_REGION")(source),
+    }
+}
+
+/// The physical address bits that KVM offers to a guest.
+fn address_bits(kvm: &Kvm) -> Option<u8> {
+    let supported = kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES).ok()?;
+    let leaf = supported
+        .as_slice()
+        .iter()
+        .find(|entry| entry.function == ADDRESS_SIZES)?;
+    let bits = leaf.eax.to_le_bytes()[0];
+    (1..=64).contains(&bits).then_some(bits)
+}
+
 /// ISA interrupts reach the 8259 pair and the I/O APIC pin of the same number, except that the
-/// timer is at pin 2 and the cascade nowhere.
+/// timer is at pin 2 of the I/O APIC and the cascade nowhere.
 fn routes() -> Vec<kvm_irq_routing_entry> {
     let mut table = Vec::new();
     let mut add = |gsi: u32, irqchip: u32, pin: u32| {
@@ -143,6 +181,7 @@ fn routes() -> Vec<kvm_irq_routing_entry> {
     };
     for gsi in 0..IO_APIC_PINS {
         match gsi {
+            CASCADE => {}
             0..PIC_PINS => add(gsi, KVM_IRQCHIP_PIC_MASTER, gsi),
             _ if gsi < 2 * PIC_PINS => add(gsi, KVM_IRQCHIP_PIC_SLAVE, gsi - PIC_PINS),
             _ => {}
@@ -154,4 +193,57 @@ fn routes() -> Vec<kvm_irq_routing_entry> {
         }
     }
     table
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    fn pins(gsi: u32) -> Vec<(u32, u32)> {
+        routes()
+            .into_iter()
+            .filter(|route| route.gsi == gsi)
+            .map(|route| {
+                // SAFETY: all routes are of the type to which this member belongs, and its fields
+                // are integers, so any bytes are a value.
+                let target = unsafe { route.u.irqchip };
+                (target.irqchip, target.pin)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_timer_is_moved_and_the_cascade_connected_to_nothing() {
+        let (pic, io_apic) = (KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_IOAPIC);
+        assert_eq!(pins(0), [(pic, 0), (io_apic, 2)]);
+        assert_eq!(pins(2), []);
+        assert_eq!(pins(4), [(pic, 4), (io_apic, 4)]);
+        assert_eq!(pins(9), [(KVM_IRQCHIP_PIC_SLAVE, 1), (io_apic, 9)]);
+        assert_eq!(pins(23), [(io_apic, 23)]);
+    }
+
+    #[test]
+    fn a_limit_of_the_host_that_an_option_exceeds_is_named() {
+        let invalid = || errno::Error::new(libc::EINVAL);
+        assert_eq!(
+            cpu_error(8, 9, 8, invalid()).to_string(),
+            "--cpus 9: expected at most 8 processors, KVM's limit on this host"
+        );
+        let beyond = memory_error(Some(39), 1 << 39, (1 << 39) + (4 << 30), invalid()).to_string();
+        assert!(beyond.contains("39 physical address bits"), "{beyond}");
+        let large = memory_error(Some(52), 1 << 43, 1 << 44, invalid());
+        assert!(matches!(large, Error::Memory { .. }));
+    }
+
+    #[test]
+    fn other_failures_are_still_those_of_kvm() {
+        let nothing = || errno::Error::new(libc::ENOMEM);
+        let errors = [
+            cpu_error(7, 8, 8, nothing()),
+            memory_error(Some(46), 1 << 30, 5 << 30, nothing()),
+            memory_error(None, 1 << 43, 1 << 44, nothing()),
+        ];
+        let expected = |error: &Error| matches!(error, Error::Capability { .. });
+        assert!(errors.iter().all(expected));
+    }
 }
