@@ -82,7 +82,7 @@ impl Error {
 /// Builds the machine that `config` describes and runs it to its end.
 ///
 /// `started` is when the process began; the report counts from there. Everything the user gave
-/// is checked before KVM is opened.
+/// is checked before KVM is opened, except against the limits of the host's KVM.
 pub fn run(config: &Config, started: Instant) -> Result<Report, Error> {
     config.validate()?;
     let boot = boot::prepare(config)?;

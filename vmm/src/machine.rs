@@ -52,6 +52,17 @@ impl Machine {
             let what = what.to_string();
             move |source| Error::Host { what, source }
         };
+        let kvm = hypervisor::open()?;
+        let memory = Memory::for_machine(&boot.layout)?;
+        let line = EventFd::new(libc::EFD_NONBLOCK).map_err(host("creating an event counter"))?;
+        let com1_line = line
+            .try_clone()
+            .map_err(host("creating an event counter"))?;
+        let cmos = Cmos::new(&boot.layout, host_clock);
+        let dma = config.fw_cfg_dma.then(|| memory.clone());
+        let fw_cfg = FwCfg::new(boot.items, dma).map_err(boot::Error::from)?;
+        let wake = EventFd::new(0).map_err(host("creating an event counter"))?;
+        // Last, because it empties a file that exists.
         let output: Box<dyn Write + Send> = match &config.serial {
             SerialTarget::Stdio => {
                 Box::new(console::Output::stdout().map_err(host("standard output"))?)
@@ -62,17 +73,7 @@ impl Machine {
             }
             SerialTarget::None => Box::new(io::sink()),
         };
-        let kvm = hypervisor::open()?;
-        let memory = Memory::for_machine(&boot.layout)?;
-        let line = EventFd::new(libc::EFD_NONBLOCK).map_err(host("creating an event counter"))?;
-        let com1_line = line
-            .try_clone()
-            .map_err(host("creating an event counter"))?;
         let com1 = Arc::new(Com1::new(line, output));
-        let cmos = Cmos::new(&boot.layout, host_clock);
-        let dma = config.fw_cfg_dma.then(|| memory.clone());
-        let fw_cfg = FwCfg::new(boot.items, dma).map_err(boot::Error::from)?;
-        let wake = EventFd::new(0).map_err(host("creating an event counter"))?;
         let ports = Ports::new(Arc::clone(&com1), cmos, fw_cfg);
         let marks = Arc::new(Marks::new(started));
         let shared = Arc::new(Shared::new(ports, marks, wake));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What the program refuses, with which sentence and which exit status.
 //!
-//! None of these reaches KVM: everything the user gave is checked before.
+//! None of these reaches a guest: everything the user gave is checked before KVM is opened.
 
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -29,12 +29,12 @@ impl Bench {
 
     fn run(&self, arguments: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_microvm"))
-            .args([
-                "--bios",
-                self.path("rom").to_str().unwrap(),
-                "--serial",
-                "none",
-            ])
+            .args(["--bios", self.path("rom").to_str().unwrap()])
+            .args(if arguments.contains(&"--serial") {
+                &[][..]
+            } else {
+                &["--serial", "none"]
+            })
             .args(arguments)
             .stdin(Stdio::null())
             .output()
@@ -216,4 +216,40 @@ fn user_files_with_bad_or_taken_names_are_refused() {
             "{file}"
         );
     }
+}
+
+#[test]
+fn a_serial_file_that_is_an_input_is_refused_and_keeps_its_bytes() {
+    let bench = Bench::new();
+    let file = bench.put("file", b"precious");
+    let link = bench.path("link").to_str().unwrap().to_string();
+    std::fs::hard_link(&file, &link).unwrap();
+    let (serial, user) = (format!("file:{link}"), format!("opt/x,file={file}"));
+    let line = bench.refused(&["--fw-cfg", &user, "--serial", &serial]);
+    assert!(line.contains(&format!("found the fw_cfg file {file}")));
+    let rom = format!("file:{}", bench.path("rom").display());
+    assert!(
+        bench
+            .refused(&["--serial", &rom])
+            .contains("firmware image")
+    );
+    assert_eq!(std::fs::read(&file).unwrap(), b"precious");
+}
+
+#[test]
+fn a_machine_that_cannot_be_built_leaves_the_serial_file_alone() {
+    let bench = Bench::new();
+    let file = bench.put("log", b"of the last run");
+    // Two descriptors beyond the standard ones: the firmware image takes one. KVM, the event
+    // counters and the serial file cannot all be had.
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -n 5; exec \"$@\"", "sh"])
+        .arg(env!("CARGO_BIN_EXE_microvm"))
+        .args(["--bios", bench.path("rom").to_str().unwrap()])
+        .args(["--serial", &format!("file:{file}")])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!([Some(1), Some(4)].contains(&output.status.code()));
+    assert_eq!(std::fs::read(&file).unwrap(), b"of the last run");
 }

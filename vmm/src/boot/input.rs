@@ -7,7 +7,7 @@
 use crate::devices::fw_cfg::Content;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Why a file cannot be used.
@@ -76,7 +76,15 @@ impl Input {
             path: path.into(),
             source,
         };
-        let metadata = std::fs::metadata(path).map_err(wrap)?;
+        // Opening a pipe would wait for somebody to write to it; for a regular file it is no
+        // difference.
+        let file = File::options()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+            .open(path)
+            .map_err(wrap)?;
+        // Of what was opened: by its path, it may be another file by now.
+        let metadata = file.metadata().map_err(wrap)?;
         if !metadata.is_file() {
             let found = if metadata.is_dir() {
                 "a directory"
@@ -89,7 +97,6 @@ impl Input {
                 found,
             });
         }
-        let file = File::open(path).map_err(wrap)?;
         Ok(Self {
             role,
             path: path.into(),

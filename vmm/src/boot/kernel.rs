@@ -11,6 +11,11 @@ use abi::fw_cfg::Key;
 use abi::layout::PAGE_SIZE;
 use std::path::Path;
 
+/// What error messages call the kernel.
+pub(super) const KERNEL: &str = "kernel";
+/// What error messages call the initrd.
+pub(super) const INITRD: &str = "initrd";
+
 /// How much of a kernel file decides about its format; also the size of SETUP_DATA for an ELF.
 const HEAD_SIZE: u32 = 8192;
 
@@ -23,14 +28,14 @@ pub(super) fn load(
     let Some(path) = &config.kernel else {
         return Ok(None);
     };
-    let kernel = Input::open("kernel", path)?;
+    let kernel = Input::open(KERNEL, path)?;
     let head = kernel.head(HEAD_SIZE as usize)?;
     // QEMU gives both formats their command line with its NUL.
     let mut cmdline = config.append.clone().into_bytes();
     cmdline.push(0);
 
     let initrd = match &config.initrd {
-        Some(path) => Some(Input::open("initrd", path)?),
+        Some(path) => Some(Input::open(INITRD, path)?),
         None => None,
     };
     if bzimage::is_bzimage(&head) {

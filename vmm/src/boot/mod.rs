@@ -15,12 +15,18 @@ mod test;
 pub use elf::Segment;
 pub use input::Input;
 
-use crate::config::{Config, UserSource};
+use crate::config::{Config, SerialTarget, UserSource};
 use crate::devices::fw_cfg::{self, Items};
 use crate::memory::Layout;
 use abi::fw_cfg::{Key, file};
 use abi::layout::{ROM_GRANULE, ROM_MAX_SIZE};
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// What error messages call the firmware image.
+const FIRMWARE_IMAGE: &str = "firmware image";
+/// What error messages call a file behind a `fw_cfg` file.
+const FW_CFG_FILE: &str = "fw_cfg file";
 
 /// Why something given to boot is refused.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +89,16 @@ pub enum Error {
         /// Its size in bytes.
         size: u64,
     },
+    /// The serial port's file would be emptied before it is read.
+    #[error("--serial file:{path}: expected a file of its own, found the {role} {input}")]
+    SerialIsInput {
+        /// Where the serial port leads.
+        path: PathBuf,
+        /// What it is used as, too.
+        role: &'static str,
+        /// Under which path.
+        input: PathBuf,
+    },
     /// Items that cannot be offered.
     #[error(transparent)]
     Items(#[from] fw_cfg::Error),
@@ -112,7 +128,7 @@ pub struct Preload {
 
 /// Reads and checks everything `config` names.
 pub fn prepare(config: &Config) -> Result<Boot, Error> {
-    let rom = Input::open("firmware image", &config.bios)?;
+    let rom = Input::open(FIRMWARE_IMAGE, &config.bios)?;
     if rom.size() == 0 || !rom.size().is_multiple_of(ROM_GRANULE) || rom.size() > ROM_MAX_SIZE {
         return Err(Error::RomSize {
             path: config.bios.clone(),
@@ -122,12 +138,42 @@ pub fn prepare(config: &Config) -> Result<Boot, Error> {
     let layout = Layout::new(config.memory, rom.size());
     let mut items = machine_items(config, &layout)?;
     let preload = kernel::load(config, &layout, &mut items)?;
+    items.check()?;
+    spare_the_inputs(config)?;
     Ok(Boot {
         layout,
         rom,
         items,
         preload,
     })
+}
+
+/// Refuses a serial port that leads into a file which is read, by whatever path.
+fn spare_the_inputs(config: &Config) -> Result<(), Error> {
+    let SerialTarget::File(path) = &config.serial else {
+        return Ok(());
+    };
+    // Where there is no file yet, there is none to lose.
+    let identity = |path: &Path| std::fs::metadata(path).map(|it| (it.dev(), it.ino())).ok();
+    let Some(serial) = identity(path) else {
+        return Ok(());
+    };
+    let users = config.fw_cfg.iter().filter_map(|user| match &user.source {
+        UserSource::File(path) => Some((FW_CFG_FILE, path)),
+        UserSource::String(_) => None,
+    });
+    let mut inputs = std::iter::once((FIRMWARE_IMAGE, &config.bios))
+        .chain(config.kernel.iter().map(|path| (kernel::KERNEL, path)))
+        .chain(config.initrd.iter().map(|path| (kernel::INITRD, path)))
+        .chain(users);
+    match inputs.find(|(_, input)| identity(input) == Some(serial)) {
+        None => Ok(()),
+        Some((role, input)) => Err(Error::SerialIsInput {
+            path: path.clone(),
+            role,
+            input: input.clone(),
+        }),
+    }
 }
 
 /// The items every machine has, and the user's own.
@@ -150,7 +196,7 @@ fn machine_items(config: &Config, layout: &Layout) -> Result<Items, Error> {
         match &user.source {
             UserSource::String(text) => items.add_file(&user.name, text.clone().into_bytes())?,
             UserSource::File(path) => {
-                let input = Input::open("fw_cfg file", path)?;
+                let input = Input::open(FW_CFG_FILE, path)?;
                 items.add_file(&user.name, input.into_content(0)?)?;
             }
         }

@@ -77,6 +77,43 @@ fn number(items: &Items, key: Key) -> u64 {
     u64::from_le_bytes(table)
 }
 
+// ---- Files --------------------------------------------------------------------------------------
+
+#[test]
+fn more_files_than_the_directory_has_keys_for_are_refused() {
+    let files = Files::new();
+    let config = Config {
+        fw_cfg: (0..=abi::fw_cfg::MAX_FILES)
+            .map(|number| crate::config::UserFile {
+                name: format!("opt/{number}"),
+                source: UserSource::String(String::new()),
+            })
+            .collect(),
+        ..files.config()
+    };
+    let error = prepare(&config).unwrap_err();
+    assert!(matches!(error, Error::Items(fw_cfg::Error::Count(_))));
+}
+
+#[test]
+fn a_pipe_is_refused_and_not_waited_for() {
+    let files = Files::new();
+    let path = files.directory.as_path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.unwrap().success());
+    for (path, words) in [
+        (path.as_path(), "found a device or pipe"),
+        (files.directory.as_path(), "found a directory"),
+    ] {
+        let config = Config {
+            kernel: Some(path.into()),
+            ..files.config()
+        };
+        let sentence = prepare(&config).unwrap_err().to_string();
+        assert!(sentence.contains(words), "{sentence}");
+    }
+}
+
 // ---- PVH ----------------------------------------------------------------------------------------
 
 /// One PT_LOAD: address, bytes in the file, bytes in memory.

@@ -157,27 +157,35 @@ impl Items {
         }
     }
 
-    /// Assigns keys to the files, writes the directory, and gives all items sorted by key.
-    pub(super) fn into_table(mut self) -> Result<Vec<(Key, Content)>, Error> {
-        let too_large = |name: String, content: &Content| match content {
+    /// Refuses what no device can offer. Gives the number of files.
+    pub fn check(&self) -> Result<u32, Error> {
+        let too_large = |name: &dyn Fn() -> String, content: &Content| match content {
             Content::Bytes(bytes) if u32::try_from(bytes.len()).is_err() => Err(Error::Size {
-                name,
+                name: name(),
                 size: bytes.len() as u64,
             }),
             _ => Ok(()),
         };
         for (key, content) in &self.fixed {
-            too_large(format!("{:#x}", key.0), content)?;
+            too_large(&|| format!("{:#x}", key.0), content)?;
+        }
+        for (name, content) in &self.files {
+            too_large(&|| name.clone(), content)?;
         }
         let count = self.files.len();
-        let count_field = u32::try_from(count)
+        u32::try_from(count)
             .ok()
             .filter(|count| *count <= MAX_FILES)
-            .ok_or(Error::Count(count))?;
+            .ok_or(Error::Count(count))
+    }
+
+    /// Assigns keys to the files, writes the directory, and gives all items sorted by key.
+    pub(super) fn into_table(mut self) -> Result<Vec<(Key, Content)>, Error> {
+        let count_field = self.check()?;
+        let count = self.files.len();
         let mut directory = FileCount::new(count_field).as_bytes().to_vec();
         let keys = (Key::FILE_FIRST.0..).map(Key);
         for (key, (name, content)) in keys.zip(std::mem::take(&mut self.files)) {
-            too_large(name.clone(), &content)?;
             let mut entry = FileEntry {
                 size: content.size().into(),
                 select: key.0.into(),
