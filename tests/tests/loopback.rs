@@ -298,6 +298,8 @@ fn every_kernel_that_cannot_be_started_has_its_sentence() {
     crooked.kernel_alignment = 3.into();
     let mut foreign = plain;
     foreign.header = *b"hdrs";
+    let mut longer = plain;
+    longer.syssize = 0x101.into();
     let linux_short = with_bzimage(items(), &bzimage(&plain, &pattern(0x200)));
     let mut multiboot = items();
     set_u32(&mut multiboot, Key::KERNEL_ENTRY, 0x10_0000);
@@ -337,6 +339,11 @@ fn every_kernel_that_cannot_be_started_has_its_sentence() {
             with_pvh(items(), 0x100_0000, 0x1000, 0x100_1000),
             "kernel: expected a PVH entry point inside the image at 0x1000000..0x1001000, \
              found 0x1001000",
+            FailureCode::KernelFormat,
+        ),
+        (
+            linux(&longer),
+            "kernel: expected 0x1010 bytes behind the setup part by its header, found 0x1000",
             FailureCode::KernelFormat,
         ),
         (

@@ -43,6 +43,8 @@ pub fn firmware(workspace: &Workspace) -> Result<Vec<u8>> {
     let linked = bare_metal(workspace, &["--package", "firmware"], "firmware")?;
     let rom = made(image::rom(&linked))?;
     workspace::write_atomically(&workspace.rom(), &rom)?;
+    // Where the monitor looks for it unless told otherwise.
+    workspace::write_atomically(&workspace.vmm().with_file_name("qboot-rs.rom"), &rom)?;
     Ok(rom)
 }
 

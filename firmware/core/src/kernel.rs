@@ -10,8 +10,8 @@ use crate::fw_cfg::{TransferError, Transport};
 use crate::memory::Range;
 use abi::fw_cfg::Key;
 use abi::linux::{
-    BOOT_FLAG, ENTRY_64_OFFSET, HEADER_MAGIC, SETUP_HEADER_OFFSET, SetupHeader, VERSION_2_12,
-    XLoadFlags,
+    BOOT_FLAG, ENTRY_64_OFFSET, HEADER_MAGIC, PARAGRAPH_SIZE, SETUP_HEADER_OFFSET, SetupHeader,
+    VERSION_2_12, XLoadFlags,
 };
 use core::fmt;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -65,6 +65,11 @@ impl<'a> Kernel<'a> {
         check_header(header)?;
         if u64::from(size) <= ENTRY_64_OFFSET {
             return Err(KernelError::TooShort { size });
+        }
+        let paragraphs = u64::from(header.syssize.get());
+        if u64::from(size).div_ceil(PARAGRAPH_SIZE as u64) < paragraphs {
+            let declared = paragraphs.saturating_mul(PARAGRAPH_SIZE as u64);
+            return Err(KernelError::Truncated { declared, size });
         }
         Ok(Self::Linux64 { header, size })
     }
@@ -147,6 +152,13 @@ pub enum KernelError {
         /// Its size in bytes.
         size: u32,
     },
+    /// A protected-mode part that is shorter than its header says.
+    Truncated {
+        /// Its size in bytes by the header.
+        declared: u64,
+        /// Its size in bytes.
+        size: u32,
+    },
     /// An alignment that is none.
     Alignment {
         /// The header's `kernel_alignment`.
@@ -190,6 +202,11 @@ impl fmt::Display for KernelError {
             Self::TooShort { size } => write!(
                 f,
                 "kernel: expected more than {ENTRY_64_OFFSET:#x} bytes behind the setup part, \
+                 found {size:#x}"
+            ),
+            Self::Truncated { declared, size } => write!(
+                f,
+                "kernel: expected {declared:#x} bytes behind the setup part by its header, \
                  found {size:#x}"
             ),
             Self::Alignment { found } => write!(

@@ -99,6 +99,8 @@ pub fn archive(workspace: &Workspace, job: &Job, mode: Accelerator) -> Result<Ve
         ),
         (true, "init".to_owned(), INIT.as_bytes().to_vec()),
         (true, format!("bin/{MICROVM}"), read(&job.vmm)?),
+        // Where the monitor looks for it unless told otherwise.
+        (false, "bin/qboot-rs.rom".to_owned(), read(&job.bios)?),
         (
             false,
             "modules/order".to_owned(),

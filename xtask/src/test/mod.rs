@@ -15,6 +15,7 @@ mod summary;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{Write, stdout};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -91,6 +92,12 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
         }
     });
     println!("{summary}");
+    if summary.is_empty() {
+        return Err(Error::Guest(format!(
+            "expected the name of a test or a part of one, found {:?}",
+            args.names
+        )));
+    }
     Ok(ExitCode::from(u8::from(summary.failed() > 0)))
 }
 
@@ -115,14 +122,18 @@ fn list(workspace: &Workspace, args: &Args, wanted: &[Case], host: bool) -> Resu
         let names = host::list(workspace)?.map_err(|output| {
             Error::Guest(format!("the tests of the host do not compile:\n{output}"))
         })?;
-        for name in names.iter().filter(|name| args.wants(name)) {
-            println!("{name}");
-        }
+        names
+            .iter()
+            .filter(|name| args.wants(name))
+            .for_each(|name| say(name));
     }
-    for case in wanted {
-        println!("{}", case.name);
-    }
+    wanted.iter().for_each(|case| say(&case.name));
     Ok(())
+}
+
+/// A line of the list. Whoever has seen enough of it may close the pipe.
+fn say(name: &str) {
+    let _ = writeln!(stdout(), "{name}");
 }
 
 fn host_floor(workspace: &Workspace, args: &Args, summary: &mut Summary) -> Result<()> {

@@ -45,6 +45,11 @@ impl Summary {
         }
     }
 
+    /// Whether nothing was run, because no name matched.
+    pub fn is_empty(&self) -> bool {
+        self.passed + self.failed + self.skipped == 0
+    }
+
     pub fn failed(&self) -> usize {
         self.failed
     }
