@@ -181,15 +181,10 @@ struct Tables {
 /// firmware reaches it without further page tables.
 fn place_tables(blobs: &mut Blobs<'_>, memory: &MemoryMap<'_>) -> Result<Tables, PlanError> {
     let all = Range::between(TABLES_START, ROM_ALIAS_START);
-    let split = if memory.is_ram(all) {
-        RSDP_SCAN_START
+    let (start, split) = if memory.is_ram(all) {
+        (TABLES_START, RSDP_SCAN_START)
     } else {
-        ROM_ALIAS_START
-    };
-    let start = if memory.is_ram(all) {
-        TABLES_START
-    } else {
-        ROM_ALIAS_START
+        (ROM_ALIAS_START, ROM_ALIAS_START)
     };
     let mut high = Arena::new(Range::between(start, split));
     let mut scanned = Arena::new(Range::between(split, ROM_ALIAS_START));
