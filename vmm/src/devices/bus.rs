@@ -139,25 +139,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod test {
     use super::*;
     use crate::devices::fw_cfg::Items;
+    use crate::devices::serial::test::Screen;
     use crate::memory::Layout;
     use abi::debug::FailureCode;
-    use std::io::Write;
     use std::time::Duration;
     use vmm_sys_util::eventfd::EventFd;
-
-    #[derive(Clone, Default)]
-    struct Screen(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Screen {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
 
     fn ports() -> (Ports, Screen) {
         let screen = Screen::default();

@@ -231,14 +231,15 @@ fn into_io(error: vm_superio::serial::Error<io::Error>) -> io::Error {
 }
 
 #[cfg(test)]
-mod test {
+pub(super) mod test {
     use super::*;
     use std::sync::Arc;
 
     const SCRATCH: u8 = 7;
 
-    #[derive(Clone, Default)]
-    struct Screen(Arc<Mutex<Vec<u8>>>);
+    /// What a port has sent.
+    #[derive(Clone, Debug, Default)]
+    pub struct Screen(pub Arc<Mutex<Vec<u8>>>);
 
     impl Write for Screen {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
