@@ -4,6 +4,7 @@
 use std::fmt;
 use std::fs;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::build;
@@ -11,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::guest::{self, Flavour, Format};
 use crate::host::Kvm;
 use crate::images::{self, Images};
+use crate::process::{Bounds, Watch, Watched, watch};
 use crate::qemu;
 use crate::workspace::{Workspace, write_atomically};
 
@@ -115,6 +117,18 @@ impl Trial {
         write_atomically(&self.log, &log)
     }
 
+    /// Runs a program within the bounds, without input, and keeps what it said.
+    pub fn watch(&self, command: &mut Command, bounds: Bounds) -> Result<Watched> {
+        let how = Watch {
+            bounds,
+            echo: false,
+            released_by: None,
+        };
+        let watched = watch(command.stdin(Stdio::null()), &how)?;
+        self.keep(&watched.output)?;
+        Ok(watched)
+    }
+
     /// Something to be said of the run whatever its outcome.
     pub fn remark(&self, remark: String) {
         self.remarks
@@ -215,10 +229,7 @@ fn needed<T: Clone>(
     place: &Shared<T>,
     make: impl FnOnce() -> Result<T>,
 ) -> std::result::Result<T, Outcome> {
-    place
-        .get_or_init(|| make().map_err(|error| error.to_string()))
-        .clone()
-        .map_err(Outcome::Failed)
+    made_once(place, make).map_err(Outcome::Failed)
 }
 
 /// What the machine brings: not having it is a reason to skip.
@@ -226,8 +237,14 @@ fn available<T: Clone>(
     place: &Shared<T>,
     make: impl FnOnce() -> Result<T>,
 ) -> std::result::Result<T, Outcome> {
+    made_once(place, make).map_err(Outcome::Skipped)
+}
+
+fn made_once<T: Clone>(
+    place: &Shared<T>,
+    make: impl FnOnce() -> Result<T>,
+) -> std::result::Result<T, String> {
     place
         .get_or_init(|| make().map_err(|error| error.to_string()))
         .clone()
-        .map_err(Outcome::Skipped)
 }

@@ -7,7 +7,7 @@ use super::stock;
 use crate::guest::Format;
 use crate::host::Kvm;
 use crate::lab;
-use crate::process::{Bounds, End, Watch, watch};
+use crate::process::{Bounds, End};
 use crate::qemu::{Accelerator, Boot, Qemu};
 use crate::workspace::write_atomically;
 use std::io::{BufRead, BufReader};
@@ -220,15 +220,7 @@ fn run(trial: &Trial, command: &mut Command) -> Result<String, Outcome> {
         silence: Duration::from_secs(30),
         total: Duration::from_secs(90),
     };
-    let watched = watch(
-        command,
-        &Watch {
-            bounds,
-            echo: false,
-            released_by: None,
-        },
-    )?;
-    trial.keep(&watched.output)?;
+    let watched = trial.watch(command, bounds)?;
     match watched.end {
         End::Exited(status) if status.success() => Ok(watched.output),
         end => Err(Outcome::Failed(format!("our monitor {end}"))),

@@ -5,10 +5,10 @@
 
 use super::case::{Case, Context, Outcome, Run, Trial, expect};
 use crate::host::Kvm;
-use crate::process::{Bounds, End, Watch, watch};
+use crate::process::{Bounds, End};
 use crate::workspace::{read, write_atomically};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 /// Our monitor's exit code for a firmware that gave up.
@@ -79,22 +79,12 @@ fn refused(context: &Context<'_>, trial: &Trial, refusal: &Refusal) -> Run {
         .arg("--bios")
         .arg(context.rom()?)
         .args(["--memory", "64M"]);
-    command
-        .args((refusal.arguments)(context)?)
-        .stdin(Stdio::null());
+    command.args((refusal.arguments)(context)?);
     let bounds = Bounds {
         silence: Duration::from_secs(20),
         total: Duration::from_secs(30),
     };
-    let watched = watch(
-        &mut command,
-        &Watch {
-            bounds,
-            echo: false,
-            released_by: None,
-        },
-    )?;
-    trial.keep(&watched.output)?;
+    let watched = trial.watch(&mut command, bounds)?;
     expect(watched.output.contains(refusal.sentence), || {
         format!(
             "expected `{}`, found `{}`",

@@ -3,12 +3,12 @@
 
 use crate::guest::{self, Flavour, Format, INIT_REACHED};
 use crate::lab::{self, Job, Work};
-use crate::process::{Bounds, End, Watch, watch};
+use crate::process::{Bounds, End};
 use crate::qemu::{Accelerator, Boot, Qemu};
 
 use super::case::{Case, Context, Outcome, Run, Trial, expect};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 const MEMORY: &str = "512M";
@@ -88,16 +88,11 @@ pub fn watched(trial: &Trial, machine: &Qemu) -> Result<String, Outcome> {
 
 /// The same with a command line that is not quite the machine's.
 pub fn watched_command(trial: &Trial, command: &mut Command) -> Result<String, Outcome> {
-    let how = Watch {
-        bounds: Bounds {
-            silence: Duration::from_secs(60),
-            total: Duration::from_secs(150),
-        },
-        echo: false,
-        released_by: None,
+    let bounds = Bounds {
+        silence: Duration::from_secs(60),
+        total: Duration::from_secs(150),
     };
-    let watched = watch(command.stdin(Stdio::null()), &how)?;
-    trial.keep(&watched.output)?;
+    let watched = trial.watch(command, bounds)?;
     match watched.end {
         End::Exited(status) if status.success() => Ok(watched.output),
         end => Err(Outcome::Failed(format!("QEMU {end}"))),
