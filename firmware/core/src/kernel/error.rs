@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Why a kernel cannot be started.
+
+use crate::fw_cfg::TransferError;
+use crate::memory::Range;
+use abi::linux::ENTRY_64_OFFSET;
+use core::fmt;
+
+/// Why the kernel cannot be started.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum KernelError {
+    /// A transfer failed.
+    Transfer(TransferError),
+    /// The VMM offers none.
+    Absent,
+    /// A multiboot kernel.
+    Multiboot,
+    /// A PVH entry point that is not in the image.
+    EntryOutside {
+        /// The entry point.
+        entry: u32,
+        /// The image.
+        image: Range,
+    },
+    /// No setup header.
+    NotLinux {
+        /// What stands where [`abi::linux::BOOT_FLAG`] should.
+        boot_flag: u16,
+        /// What stands where [`abi::linux::HEADER_MAGIC`] should, little-endian.
+        magic: u32,
+    },
+    /// A boot protocol that predates the 64-bit entry point.
+    ProtocolTooOld {
+        /// The protocol version.
+        found: u16,
+    },
+    /// A kernel without a 64-bit entry point.
+    No64BitEntry {
+        /// The header's flags.
+        xloadflags: u16,
+    },
+    /// A protected-mode part that ends before the 64-bit entry point.
+    TooShort {
+        /// Its size in bytes.
+        size: u32,
+    },
+    /// A protected-mode part that is shorter than its header says.
+    Truncated {
+        /// Its size in bytes by the header.
+        declared: u64,
+        /// Its size in bytes.
+        size: u32,
+    },
+    /// An alignment that is none.
+    Alignment {
+        /// The header's `kernel_alignment`.
+        found: u32,
+    },
+}
+
+impl From<TransferError> for KernelError {
+    fn from(error: TransferError) -> Self {
+        Self::Transfer(error)
+    }
+}
+
+impl fmt::Display for KernelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Transfer(error) => error.fmt(f),
+            Self::Absent => f.write_str("kernel: expected one in fw_cfg, found none"),
+            Self::Multiboot => {
+                f.write_str("kernel: expected a PVH ELF or a bzImage, found a multiboot image")
+            }
+            Self::EntryOutside { entry, image } => write!(
+                f,
+                "kernel: expected a PVH entry point inside the image at {image}, found {entry:#x}"
+            ),
+            Self::NotLinux { boot_flag, magic } => write!(
+                f,
+                "kernel: expected a Linux setup header (0xaa55, HdrS), \
+                 found {boot_flag:#x}, {magic:#x}"
+            ),
+            Self::ProtocolTooOld { found } => write!(
+                f,
+                "kernel: expected boot protocol 2.12 or later for its 64-bit entry, \
+                 found version {found:#x}"
+            ),
+            Self::No64BitEntry { xloadflags } => write!(
+                f,
+                "kernel: expected a 64-bit entry point (xloadflags bit 0), \
+                 found xloadflags {xloadflags:#x}"
+            ),
+            Self::TooShort { size } => write!(
+                f,
+                "kernel: expected more than {ENTRY_64_OFFSET:#x} bytes behind the setup part, \
+                 found {size:#x}"
+            ),
+            Self::Truncated { declared, size } => write!(
+                f,
+                "kernel: expected {declared:#x} bytes behind the setup part by its header, \
+                 found {size:#x}"
+            ),
+            Self::Alignment { found } => write!(
+                f,
+                "kernel: expected kernel_alignment to be a power of two, found {found:#x}"
+            ),
+        }
+    }
+}

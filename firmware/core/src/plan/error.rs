@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What does not fit.
+
+use crate::acpi::LoaderError;
+use crate::memory::{MapFull, Range};
+use abi::debug::FailureCode;
+use abi::layout::{HANDOFF_FLOOR, LOW_RAM_END};
+use core::fmt;
+
+/// What does not fit.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PlanError {
+    /// A table of the ACPI loader fits nowhere.
+    Acpi(LoaderError),
+    /// The map has too many separate ranges.
+    MapFull(MapFull),
+    /// A record of the VMM's map passes the end of the address space.
+    RecordWraps {
+        /// First guest-physical address.
+        addr: u64,
+        /// Size in bytes.
+        size: u64,
+    },
+    /// The first 640 KiB are not all RAM.
+    NoConventionalMemory {
+        /// Bytes of RAM in the map.
+        ram: u64,
+    },
+    /// The block for the kernel's parameters is full.
+    HandoffFull,
+    /// The command line is longer than the kernel takes.
+    CommandLine {
+        /// Its size in bytes with its NUL.
+        found: u32,
+        /// The most the kernel takes, with the NUL.
+        limit: u32,
+    },
+    /// A PVH kernel that is not in RAM between 1 MiB and 4 GiB.
+    ImageOutsideRam {
+        /// Where the VMM put it.
+        image: Range,
+    },
+    /// No place for the kernel.
+    KernelPlacement {
+        /// Bytes it needs.
+        needed: u64,
+        /// Lowest guest-physical address it accepts.
+        preferred: u64,
+        /// Bytes of RAM in the map.
+        ram: u64,
+    },
+    /// No place for the initial RAM disk.
+    Initrd {
+        /// Its size in bytes.
+        size: u64,
+        /// First guest-physical address the kernel does not accept.
+        ceiling: u64,
+        /// Bytes of RAM in the map.
+        ram: u64,
+    },
+}
+
+impl PlanError {
+    /// The code for [`abi::debug::FAILURE_PORT`].
+    #[must_use]
+    pub const fn code(&self) -> FailureCode {
+        match self {
+            Self::Acpi(_) => FailureCode::Acpi,
+            Self::MapFull(_) | Self::RecordWraps { .. } => FailureCode::MemoryMap,
+            Self::NoConventionalMemory { .. } | Self::HandoffFull => FailureCode::Memory,
+            Self::CommandLine { .. } => FailureCode::CommandLine,
+            Self::ImageOutsideRam { .. } | Self::KernelPlacement { .. } => {
+                FailureCode::KernelPlacement
+            }
+            Self::Initrd { .. } => FailureCode::Initrd,
+        }
+    }
+}
+
+impl From<LoaderError> for PlanError {
+    fn from(error: LoaderError) -> Self {
+        Self::Acpi(error)
+    }
+}
+
+impl From<MapFull> for PlanError {
+    fn from(error: MapFull) -> Self {
+        Self::MapFull(error)
+    }
+}
+
+impl fmt::Display for PlanError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Acpi(error) => error.fmt(f),
+            Self::MapFull(error) => error.fmt(f),
+            Self::RecordWraps { addr, size } => write!(
+                f,
+                "memory map: expected ranges inside the address space, \
+                 found {size:#x} bytes at {addr:#x}"
+            ),
+            Self::NoConventionalMemory { ram } => write!(
+                f,
+                "memory: expected RAM in all of the first 640 KiB, found {ram:#x} bytes in all"
+            ),
+            Self::HandoffFull => write!(
+                f,
+                "hand-off block: expected all to fit between {HANDOFF_FLOOR:#x} and \
+                 {LOW_RAM_END:#x}, found more"
+            ),
+            Self::CommandLine { found, limit } => write!(
+                f,
+                "kernel command line: expected at most {limit} bytes with its NUL, found {found}"
+            ),
+            Self::ImageOutsideRam { image } => write!(
+                f,
+                "kernel: expected its image in RAM between 1 MiB and 4 GiB, found it at {image}"
+            ),
+            Self::KernelPlacement {
+                needed,
+                preferred,
+                ram,
+            } => write!(
+                f,
+                "kernel: expected {needed:#x} bytes of RAM at or above {preferred:#x}, \
+                 found {ram:#x} bytes in all"
+            ),
+            Self::Initrd { size, ceiling, ram } => write!(
+                f,
+                "initrd: expected {size:#x} free bytes of RAM between 1 MiB and {ceiling:#x}, \
+                 found {ram:#x} bytes in all"
+            ),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The hand-off block: what the kernel is given, at the top of conventional memory.
+
+use super::tables::Tables;
+use super::{Means, PlanError};
+use crate::facts::Facts;
+use crate::kernel::Kernel;
+use crate::memory::{Arena, MemoryMap, Range};
+use crate::tables::{identity_map, mp, pvh};
+use abi::layout::{HANDOFF_FLOOR, LOW_RAM_END, PAGE_SIZE};
+use abi::linux::BootParams;
+
+/// Longest command line in bytes, NUL included, for a kernel that does not say its own limit.
+pub const MAX_CMDLINE_SIZE: u32 = 0x1_0000;
+
+/// What the kernel is given, in one reserved block at the top of conventional memory.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Handoff {
+    /// The whole block.
+    pub block: Range,
+    /// MP floating pointer: in the last KiB of conventional memory, where kernels look.
+    pub mp_pointer: Range,
+    /// MP configuration table.
+    pub mp_table: Range,
+    /// `hvm_start_info` with its lists, or the zero page.
+    pub parameters: Range,
+    /// The command line; at least its NUL.
+    pub cmdline: Range,
+    /// Page tables with 2 MiB pages, where the processor has no 1 GiB pages and the 2 MiB that
+    /// the firmware starts with are not enough.
+    pub page_tables: Option<Range>,
+}
+
+/// Finds a place for each part.
+pub fn place(
+    facts: &Facts<'_>,
+    means: Means,
+    tables: &Tables,
+    memory: &MemoryMap<'_>,
+) -> Result<Handoff, PlanError> {
+    let conventional = Range::between(0, LOW_RAM_END);
+    if !memory.is_ram(conventional) {
+        return Err(PlanError::NoConventionalMemory {
+            ram: memory.ram_size(),
+        });
+    }
+    let mut arena = Arena::new(Range::between(HANDOFF_FLOOR, LOW_RAM_END));
+    let mut take = |size, align| arena.take(size, align).ok_or(PlanError::HandoffFull);
+
+    let mp_pointer = take(mp::POINTER_SIZE, 16)?;
+    let mp_table = take(mp::table_size(&facts.processors), 16)?;
+    let parameters = match facts.kernel {
+        // Reserving low memory adds at most four regions to the map, each large table two.
+        Kernel::Pvh { .. } => take(
+            pvh::size(
+                memory
+                    .regions()
+                    .len()
+                    .saturating_add(4)
+                    .saturating_add(tables.large.saturating_mul(2)),
+            ),
+            16,
+        )?,
+        Kernel::Linux64 { .. } => take(size_of::<BootParams>() as u64, 16)?,
+    };
+    let limit = cmdline_limit(&facts.kernel);
+    if facts.cmdline_size > limit {
+        return Err(PlanError::CommandLine {
+            found: facts.cmdline_size,
+            limit,
+        });
+    }
+    let cmdline = take(facts.cmdline_size.max(1).into(), 16)?;
+    let start_map_is_enough = facts.processors.identity().gigabyte_pages
+        || (means.dma && tables.large == 0 && matches!(facts.kernel, Kernel::Pvh { .. }));
+    let page_tables = if start_map_is_enough {
+        None
+    } else {
+        Some(take(identity_map::SIZE as u64, PAGE_SIZE)?)
+    };
+
+    let end = arena.take(0, PAGE_SIZE).ok_or(PlanError::HandoffFull)?;
+    let block = Range::between(end.start(), LOW_RAM_END);
+    Ok(Handoff {
+        block,
+        mp_pointer,
+        mp_table,
+        parameters,
+        cmdline,
+        page_tables,
+    })
+}
+
+/// Longest command line in bytes, NUL included.
+fn cmdline_limit(kernel: &Kernel<'_>) -> u32 {
+    match kernel {
+        Kernel::Pvh { .. } => MAX_CMDLINE_SIZE,
+        Kernel::Linux64 { header, .. } => header
+            .cmdline_size
+            .get()
+            .saturating_add(1)
+            .min(MAX_CMDLINE_SIZE),
+    }
+}

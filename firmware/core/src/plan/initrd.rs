@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Where the initial RAM disk goes: as high as the kernel permits.
+
+use super::{Means, PlanError};
+use crate::facts::Facts;
+use crate::kernel::Kernel;
+use crate::memory::{MemoryMap, Range};
+use abi::layout::{HIGH_RAM_START, PAGE_SIZE, RAM_ABOVE_4G_START};
+use abi::linux::XLoadFlags;
+
+/// Finds a place that neither the kernel nor anything reserved occupies.
+pub fn place(
+    facts: &Facts<'_>,
+    means: Means,
+    memory: &MemoryMap<'_>,
+    kernel: Range,
+) -> Result<Option<Range>, PlanError> {
+    let size = u64::from(facts.initrd_size);
+    if size == 0 {
+        return Ok(None);
+    }
+    let ceiling = initrd_ceiling(&facts.kernel, means);
+    let within = Range::between(HIGH_RAM_START, ceiling);
+    memory
+        .highest_fit(size, PAGE_SIZE, within, &[kernel])
+        .map(Some)
+        .ok_or(PlanError::Initrd {
+            size,
+            ceiling,
+            ram: memory.ram_size(),
+        })
+}
+
+/// First address the kernel does not accept for any byte of its initial RAM disk.
+fn initrd_ceiling(kernel: &Kernel<'_>, means: Means) -> u64 {
+    match kernel {
+        // Linux keeps the module's address in 32 bits on its PVH path.
+        Kernel::Pvh { .. } => RAM_ABOVE_4G_START,
+        Kernel::Linux64 { header, .. } => {
+            let flags = XLoadFlags::from_bits_retain(header.xloadflags.get());
+            if flags.contains(XLoadFlags::CAN_BE_LOADED_ABOVE_4G) {
+                if means.dma {
+                    u64::MAX
+                } else {
+                    RAM_ABOVE_4G_START
+                }
+            } else {
+                u64::from(header.initrd_addr_max.get()).saturating_add(1)
+            }
+        }
+    }
+}

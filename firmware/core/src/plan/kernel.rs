@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Where the kernel goes, or where the VMM has put it.
+
+use super::PlanError;
+use crate::kernel::Kernel;
+use crate::memory::{MemoryMap, Range};
+use abi::layout::{HIGH_RAM_START, RAM_ABOVE_4G_START};
+use abi::linux::SetupHeader;
+
+/// Where the kernel lies.
+pub struct PlacedKernel {
+    /// What is to be loaded.
+    pub load: Option<Range>,
+    /// What nothing else may touch: the memory it occupies before it looks at the memory map.
+    pub footprint: Range,
+}
+
+/// Finds a place, or checks the one it has.
+pub fn place(kernel: &Kernel<'_>, memory: &MemoryMap<'_>) -> Result<PlacedKernel, PlanError> {
+    match kernel {
+        Kernel::Pvh { image, .. } => {
+            let high = Range::between(HIGH_RAM_START, RAM_ABOVE_4G_START);
+            if !high.contains(*image) || !memory.is_ram(*image) {
+                return Err(PlanError::ImageOutsideRam { image: *image });
+            }
+            Ok(PlacedKernel {
+                load: None,
+                footprint: *image,
+            })
+        }
+        Kernel::Linux64 { header, size } => place_bzimage(header, *size, memory),
+    }
+}
+
+/// boot.rst, `pref_address`: a relocatable kernel that lies elsewhere moves itself there if its
+/// own address is lower; so it goes exactly there, or else higher.
+fn place_bzimage(
+    header: &SetupHeader,
+    size: u32,
+    memory: &MemoryMap<'_>,
+) -> Result<PlacedKernel, PlanError> {
+    let needed = u64::from(header.init_size.get().max(size));
+    let preferred = header.pref_address.get().max(HIGH_RAM_START);
+    let does_not_fit = PlanError::KernelPlacement {
+        needed,
+        preferred,
+        ram: memory.ram_size(),
+    };
+    let reachable = Range::between(preferred, RAM_ABOVE_4G_START);
+    let footprint = Range::new(preferred, needed)
+        .filter(|range| reachable.contains(*range) && memory.is_ram(*range))
+        .or_else(|| {
+            let align = u64::from(header.kernel_alignment.get());
+            if header.relocatable_kernel == 0 {
+                return None;
+            }
+            memory.lowest_fit(needed, align, reachable)
+        })
+        .ok_or(does_not_fit)?;
+    let load = Range::new(footprint.start(), size.into()).ok_or(does_not_fit)?;
+    Ok(PlacedKernel {
+        load: Some(load),
+        footprint,
+    })
+}

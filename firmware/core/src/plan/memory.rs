@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The memory map the kernel is given: the VMM's records joined, what the firmware keeps taken out.
+
+use super::tables::Tables;
+use super::{Handoff, PlanError};
+use crate::memory::{MemoryMap, Range, Region};
+use abi::e820::{E820Entry, MAX_ENTRIES, TYPE_RAM, TYPE_RESERVED};
+use abi::layout::{HIGH_RAM_START, LOW_RAM_END, ROM_ALIAS_END, ROM_ALIAS_START, ROM_SIZE, ROM_TOP};
+
+/// Joins the VMM's records, in any order and overlapping at will: what one of them reserves is
+/// not RAM, whatever another says.
+pub fn join<'a>(
+    records: &[E820Entry],
+    storage: &'a mut [Region; MAX_ENTRIES],
+) -> Result<MemoryMap<'a>, PlanError> {
+    let mut memory = MemoryMap::new(storage);
+    for ram in [true, false] {
+        for record in records {
+            let kind = record.kind.get();
+            if (kind == TYPE_RAM) == ram {
+                let (addr, size) = (record.addr.get(), record.size.get());
+                let range = Range::new(addr, size).ok_or(PlanError::RecordWraps { addr, size })?;
+                memory.set(range, kind)?;
+            }
+        }
+    }
+    Ok(memory)
+}
+
+/// Takes what the firmware uses below 1 MiB, and the image.
+pub fn reserve_low(
+    memory: &mut MemoryMap<'_>,
+    handoff: &Handoff,
+    tables: &Tables,
+) -> Result<(), PlanError> {
+    memory.clear(Range::between(LOW_RAM_END, HIGH_RAM_START))?;
+    for used in tables.used {
+        memory.set(used, TYPE_RESERVED)?;
+    }
+    // Whatever a map says, the image ends at 4 GiB, and those are the bytes that run below 1 MiB.
+    memory.clear(Range::between(ROM_TOP - ROM_SIZE, ROM_TOP))?;
+    memory.set(handoff.block, TYPE_RESERVED)?;
+    memory.set(
+        Range::between(ROM_ALIAS_START, ROM_ALIAS_END),
+        TYPE_RESERVED,
+    )?;
+    Ok(())
+}

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The one decision: where everything goes and how the kernel is entered.
+//!
+//! Spec: Linux `Documentation/arch/x86/boot.rst`; Xen `docs/misc/pvh.pandoc`.
+//! In: [`Facts`]. Out: a [`Plan`], pure data. Never: touches the machine. What the VMM suggests as
+//! addresses is not even read: QEMU's suggestions overlap in known cases.
+
+mod error;
+mod handoff;
+mod initrd;
+mod kernel;
+mod memory;
+mod tables;
+
+pub use error::PlanError;
+pub use handoff::{Handoff, MAX_CMDLINE_SIZE};
+
+use crate::acpi::Blobs;
+use crate::facts::Facts;
+use crate::fw_cfg::{TransferError, Transport};
+use crate::kernel::Kernel;
+use crate::memory::{MemoryMap, Range, Region};
+use crate::tables::piece;
+use abi::e820::MAX_ENTRIES;
+use abi::fw_cfg::Key;
+use abi::linux::ENTRY_64_OFFSET;
+
+/// What the machine lets the firmware do, as far as the plan depends on it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Means {
+    /// `fw_cfg` writes to any guest-physical address by DMA; otherwise the firmware copies, and
+    /// reaches only what it has mapped: the first 4 GiB.
+    pub dma: bool,
+}
+
+/// How the kernel is entered.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Entry {
+    /// 32-bit protected mode, no paging, EBX = `start_info`.
+    Pvh {
+        /// Guest-physical entry point.
+        entry: u32,
+        /// Guest-physical address of the `hvm_start_info`.
+        start_info: u32,
+    },
+    /// 64-bit mode, identity map, RSI = `boot_params`.
+    Linux64 {
+        /// Guest-physical entry point.
+        entry: u64,
+        /// Guest-physical address of the zero page.
+        boot_params: u64,
+    },
+}
+
+/// Everything that is to be done, as data.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    /// The map the kernel is given.
+    pub memory: MemoryMap<'a>,
+    /// Where what the kernel is given goes.
+    pub handoff: Handoff,
+    /// Where the kernel is loaded; `None` when the VMM has placed it.
+    pub kernel: Option<Range>,
+    /// Where the initial RAM disk is loaded.
+    pub initrd: Option<Range>,
+    /// How the kernel is entered.
+    pub entry: Entry,
+}
+
+impl<'a> Plan<'a> {
+    /// Decides, and tells every file of the ACPI loader its place.
+    ///
+    /// # Errors
+    /// Something does not fit.
+    pub fn new(
+        facts: &Facts<'_>,
+        means: Means,
+        blobs: &mut Blobs<'_>,
+        storage: &'a mut [Region; MAX_ENTRIES],
+    ) -> Result<Self, PlanError> {
+        let mut memory = memory::join(facts.memory, storage)?;
+        let tables = tables::place(blobs, &memory)?;
+        let handoff = handoff::place(facts, means, &tables, &memory)?;
+        memory::reserve_low(&mut memory, &handoff, &tables)?;
+        let placed = kernel::place(&facts.kernel, &memory)?;
+        tables::place_large(blobs, &mut memory, placed.footprint)?;
+        let initrd = initrd::place(facts, means, &memory, placed.footprint)?;
+        let entry = match facts.kernel {
+            Kernel::Pvh { entry, .. } => Entry::Pvh {
+                entry,
+                start_info: low_address(handoff.parameters),
+            },
+            Kernel::Linux64 { .. } => Entry::Linux64 {
+                entry: placed.footprint.start().saturating_add(ENTRY_64_OFFSET),
+                boot_params: handoff.parameters.start(),
+            },
+        };
+        Ok(Self {
+            memory,
+            handoff,
+            kernel: placed.load,
+            initrd,
+            entry,
+        })
+    }
+
+    /// Loads what is still in `fw_cfg`: kernel, initial RAM disk and command line.
+    ///
+    /// `block` stands for `self.handoff.block`.
+    ///
+    /// # Errors
+    /// A transfer failed.
+    pub fn load(&self, fw_cfg: &mut impl Transport, block: &mut [u8]) -> Result<(), TransferError> {
+        if let Some(kernel) = self.kernel {
+            fw_cfg.load(Key::KERNEL_DATA, kernel)?;
+        }
+        if let Some(initrd) = self.initrd {
+            fw_cfg.load(Key::INITRD_DATA, initrd)?;
+        }
+        let cmdline = piece(block, self.handoff.block, self.handoff.cmdline);
+        if cmdline.len() > 1 {
+            fw_cfg.read(Key::CMDLINE_DATA, cmdline)?;
+        }
+        if let Some(end) = cmdline.last_mut() {
+            *end = 0; // the VMM's word alone is not enough
+        }
+        Ok(())
+    }
+}
+
+/// The start of a range below 4 GiB. The hand-off block lies below 1 MiB.
+fn low_address(range: Range) -> u32 {
+    u32::try_from(range.start()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod test;
