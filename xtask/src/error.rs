@@ -57,6 +57,10 @@ pub enum Error {
     #[error("{} broken:\n  {}", .0.len(), .0.join("\n  "))]
     Invariants(Vec<String>),
 
+    /// Rooms that take more of the ROM than they may.
+    #[error("{}", .0.join("; "))]
+    Budgets(Vec<String>),
+
     /// The images could not be built.
     #[error("{0}")]
     Build(Box<dyn std::error::Error + Send + Sync>),

@@ -36,6 +36,9 @@ pub enum ImageError {
     /// An instruction that a hypervisor's emulator does not run.
     #[error("ROM: expected integer instructions only, found {what} at {address:#x}")]
     Instruction { what: String, address: u64 },
+    /// Its line tables, by which its bytes are told apart.
+    #[error("linked image: expected DWARF line tables, found {0}")]
+    Lines(String),
 }
 
 /// The bytes of all loadable segments from `base` on, and the end of the memory they want.
@@ -266,14 +269,22 @@ pub fn elf32(bytes: &[u8]) -> Result<Vec<u8>, ImageError> {
     Ok(file)
 }
 
-/// How many bytes of an image are occupied: all but runs of 16 and more that are all 0x00 or 0xff.
+/// How many bytes of an image are occupied.
 pub fn occupied(image: &[u8]) -> usize {
+    let bytes = occupancy(image);
+    bytes.into_iter().filter(|&occupied| occupied).count()
+}
+
+/// Which bytes of an image are occupied: all but runs of 16 and more that are all 0x00 or 0xff.
+pub fn occupancy(image: &[u8]) -> Vec<bool> {
     let padding = |byte: u8| byte == 0 || byte == 0xff;
     image
         .chunk_by(|a, b| a == b)
-        .filter(|run| run.len() < 16 || !padding(run[0]))
-        .map(<[u8]>::len)
-        .sum()
+        .flat_map(|run| {
+            let occupied = run.len() < 16 || !padding(run[0]);
+            std::iter::repeat_n(occupied, run.len())
+        })
+        .collect()
 }
 
 #[cfg(test)]

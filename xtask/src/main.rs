@@ -16,6 +16,7 @@ mod process;
 mod progress;
 mod qemu;
 mod run;
+mod size;
 mod test;
 mod toolchain;
 mod workspace;
@@ -49,6 +50,8 @@ enum Verb {
     Lab(lab::Args),
     /// Test every promise: on the host, on our monitor, on QEMU and in the lab
     Test(test::Args),
+    /// Count the ROM's bytes by room, and hold each to its budget
+    Size(size::Args),
     /// Check format, lints, documentation and the architecture's invariants
     Check(check::Args),
 }
@@ -71,6 +74,7 @@ fn dispatch(verb: &Verb) -> Result<ExitCode> {
         Verb::Guest(args) => guest::run(&workspace, args),
         Verb::Run(args) => run::run(&workspace, args),
         Verb::Lab(args) => lab::run(&workspace, args),
+        Verb::Size(args) => size::run(&workspace, args),
         Verb::Test(args) => return test::run(&workspace, args),
         Verb::Check(args) => return check::run(&workspace, args),
     };

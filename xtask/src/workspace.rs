@@ -40,6 +40,11 @@ impl Workspace {
         self.target.join("rom/qboot-rs.rom")
     }
 
+    /// The linked firmware that the ROM image is made from.
+    pub fn linked_firmware(&self) -> PathBuf {
+        self.target.join("x86_64-unknown-none/rom/firmware")
+    }
+
     /// A bare-metal guest, by its file name.
     pub fn guest(&self, name: &str) -> PathBuf {
         self.target.join("guests").join(name)

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use crate::build::BARE_METAL;
 use crate::error::{Error, Result};
 use crate::process::run_quietly;
+use crate::size;
 use crate::toolchain;
 use crate::workspace::Workspace;
 
@@ -54,6 +55,7 @@ pub fn run(workspace: &Workspace, _: &Args) -> Result<ExitCode> {
         ("clippy (bare metal)", cargo(workspace, &bare_metal)),
         ("doc", documentation(workspace)),
         ("invariants", invariants::run(workspace)),
+        ("size", size::check(workspace)),
     ];
     let failed = checks
         .iter()
