@@ -2,7 +2,7 @@
 //! `cargo xtask build`: the ROM, the bare-metal guests and the monitor.
 
 use crate::error::{Error, Result};
-use crate::image::{self, ImageError};
+use crate::image::{self, BootProtocol, ImageError};
 use crate::process;
 use crate::toolchain;
 use crate::workspace::{self, Workspace};
@@ -48,15 +48,26 @@ pub fn firmware(workspace: &Workspace) -> Result<Vec<u8>> {
     Ok(rom)
 }
 
-/// The guest that reports what it was handed, as ELF of both classes and as bzImage.
+/// The guest that reports what it was handed, in every format that QEMU hands over.
 pub fn guests(workspace: &Workspace) -> Result<()> {
     let arguments = ["--package", "guests", "--features", "bare-metal"];
     let linked = bare_metal(workspace, &arguments, "report")?;
-    workspace::write_atomically(&workspace.guest("report.elf"), &linked)?;
-    let elf32 = made(image::elf32(&linked))?;
-    workspace::write_atomically(&workspace.guest("report32.elf"), &elf32)?;
-    let bzimage = made(image::bzimage(&linked))?;
-    workspace::write_atomically(&workspace.guest("report.bz"), &bzimage)
+    let bzimage = |protocol| image::bzimage(&linked, protocol);
+    let files = [
+        ("report.elf", Ok(linked.clone())),
+        ("report32.elf", image::elf32(&linked)),
+        ("report.bz", bzimage(BootProtocol::ENTRY_64)),
+        ("report32.bz", bzimage(BootProtocol::ENTRY_32)),
+        ("report32-old.bz", bzimage(BootProtocol::OLD_ENTRY_32)),
+        ("report16.bz", bzimage(BootProtocol::ENTRY_16)),
+        ("report16.z", bzimage(BootProtocol::LOADED_LOW)),
+        ("report.multiboot", image::multiboot(&linked, false)),
+        ("report-flat.multiboot", image::multiboot(&linked, true)),
+    ];
+    for (name, file) in files {
+        workspace::write_atomically(&workspace.guest(name), &made(file)?)?;
+    }
+    Ok(())
 }
 
 /// The monitor for this machine.

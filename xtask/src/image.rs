@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! From linked ELF files to the images that machines load.
 //!
-//! In: the bytes of an ELF file. Out: the bytes of a ROM or of a bzImage. Pure.
+//! In: the bytes of an ELF file. Out: the bytes of a ROM or of a kernel in any format. Pure.
 
 use abi::layout;
 use abi::linux::{
@@ -153,16 +153,67 @@ fn check_instructions(elf: &Elf<'_>, bytes: &[u8]) -> Result<(), ImageError> {
     Ok(())
 }
 
-/// A bzImage with a 64-bit entry point around the linked guest.
-///
-/// Its real-mode part is the header and nothing else: whoever enters it in 16 bits is stopped.
-pub fn bzimage(bytes: &[u8]) -> Result<Vec<u8>, ImageError> {
-    const SETUP_SECTS: u8 = 1;
-    const SETUP_SIZE: usize = (SETUP_SECTS as usize + 1) * SECTOR_SIZE;
-    const _: () = assert!(SETUP_HEADER_OFFSET + size_of::<SetupHeader>() < SETUP_SIZE);
-    const _: () = assert!(SETUP_SECTS != DEFAULT_SETUP_SECTS);
-    /// `jmp` over the header, then `cli; hlt; jmp .-1`.
-    const STOP_16_BIT: [u8; 4] = [0xfa, 0xf4, 0xeb, 0xfd];
+/// What a bzImage says of itself.
+#[derive(Clone, Copy, Debug)]
+pub struct BootProtocol {
+    version: u16,
+    loadflags: LoadFlags,
+    xloadflags: XLoadFlags,
+}
+
+impl BootProtocol {
+    /// The newest, with the 64-bit entry point.
+    pub const ENTRY_64: Self = Self {
+        version: 0x020f,
+        loadflags: LoadFlags::LOADED_HIGH,
+        xloadflags: XLoadFlags::KERNEL_64,
+    };
+    /// As a 32-bit kernel has it: without the 64-bit entry point.
+    pub const ENTRY_32: Self = Self {
+        version: 0x020c,
+        xloadflags: XLoadFlags::empty(),
+        ..Self::ENTRY_64
+    };
+    /// Before a kernel could say how much memory it needs.
+    pub const OLD_ENTRY_32: Self = Self {
+        version: 0x0206,
+        ..Self::ENTRY_32
+    };
+    /// Before the header said enough for any entry point but the 16-bit one.
+    pub const ENTRY_16: Self = Self {
+        version: 0x0203,
+        ..Self::ENTRY_32
+    };
+    /// The oldest, loaded below 640 KiB.
+    pub const LOADED_LOW: Self = Self {
+        version: 0x0200,
+        loadflags: LoadFlags::empty(),
+        ..Self::ENTRY_32
+    };
+
+    /// Where the header of this version ends in the file; Linux `boot.rst`, "Details of header
+    /// fields".
+    fn header_end(self) -> usize {
+        match self.version {
+            ..=0x0200 => 0x224,
+            0x0201..=0x0202 => 0x22c,
+            0x0203..=0x0204 => 0x230,
+            0x0205 => 0x238,
+            0x0206 => 0x23c,
+            0x0207..=0x0208 => 0x250,
+            0x0209 => 0x258,
+            0x020a => 0x264,
+            0x020b..=0x020e => 0x268,
+            0x020f.. => SETUP_HEADER_OFFSET + size_of::<SetupHeader>(),
+        }
+    }
+}
+
+/// A bzImage around the linked guest and its real-mode part.
+pub fn bzimage(bytes: &[u8], protocol: BootProtocol) -> Result<Vec<u8>, ImageError> {
+    /// Where the real-mode part begins that is linked with the guest.
+    const SETUP_CODE: usize = 0x270;
+    const _: () = assert!(SETUP_HEADER_OFFSET + size_of::<SetupHeader>() + 3 <= SETUP_CODE);
 
     let base = layout::HIGH_RAM_START;
     let elf = Elf::parse(bytes)?;
@@ -175,53 +226,136 @@ pub fn bzimage(bytes: &[u8]) -> Result<Vec<u8>, ImageError> {
         });
     }
     let base = u32::try_from(base).unwrap_or_default();
-    let header_end = SETUP_HEADER_OFFSET + size_of::<SetupHeader>();
+    let header_end = protocol.header_end();
+
+    let mut file = section(&elf, bytes, ".setup")?.to_vec();
+    file.resize(file.len().next_multiple_of(SECTOR_SIZE), 0);
+    let setup_sects = u8::try_from(file.len() / SECTOR_SIZE - 1).unwrap_or(DEFAULT_SETUP_SECTS);
 
     let mut header = SetupHeader::new_zeroed();
-    header.setup_sects = SETUP_SECTS;
+    header.setup_sects = setup_sects;
     header.syssize = u32::try_from(image.len() / PARAGRAPH_SIZE)
         .unwrap_or(u32::MAX)
         .into();
     header.boot_flag = BOOT_FLAG.into();
     header.jump = [0xeb, u8::try_from(header_end - 0x202).unwrap_or(u8::MAX)];
     header.header = HEADER_MAGIC;
-    header.version = 0x020f.into();
-    header.loadflags = LoadFlags::LOADED_HIGH.bits();
-    header.code32_start = base.into();
+    header.version = protocol.version.into();
+    header.loadflags = protocol.loadflags.bits();
+    header.code32_start = if protocol.loadflags.contains(LoadFlags::LOADED_HIGH) {
+        base
+    } else {
+        layout::SUGGESTED_SETUP_ADDR
+    }
+    .into();
     header.initrd_addr_max = 0x7fff_ffff.into();
     header.kernel_alignment = 0x1000.into();
-    header.xloadflags = XLoadFlags::KERNEL_64.bits().into();
+    header.xloadflags = protocol.xloadflags.bits().into();
     header.cmdline_size = 2047.into();
     header.pref_address = u64::from(base).into();
     header.init_size = u32::try_from(end - u64::from(base))
         .unwrap_or(u32::MAX)
         .into();
 
-    let mut file = vec![0; SETUP_SIZE];
-    file[SETUP_HEADER_OFFSET..header_end].copy_from_slice(header.as_bytes());
-    file[header_end..header_end + STOP_16_BIT.len()].copy_from_slice(&STOP_16_BIT);
+    // What its version does not have, the file has not either: code, as in kernels of that age.
+    let known = header_end - SETUP_HEADER_OFFSET;
+    file[SETUP_HEADER_OFFSET..header_end].copy_from_slice(&header.as_bytes()[..known]);
+    let distance = u16::try_from(SETUP_CODE - header_end - 3).unwrap_or_default();
+    file[header_end] = 0xe9; // jmp
+    file[header_end + 1..header_end + 3].copy_from_slice(&distance.to_le_bytes());
     file.extend_from_slice(&image);
     Ok(file)
 }
 
+/// The linked guest as a multiboot kernel: a 32-bit ELF file, or a flat one whose header says
+/// where it belongs.
+pub fn multiboot(bytes: &[u8], flat: bool) -> Result<Vec<u8>, ImageError> {
+    const MAGIC: u32 = 0x1bad_b002;
+    /// Modules on pages, memory information; and the addresses in the header count.
+    const PAGE_ALIGN: u32 = 1 << 0;
+    const MEMORY_INFO: u32 = 1 << 1;
+    const ADDRESSES: u32 = 1 << 16;
+
+    let elf = Elf::parse(bytes)?;
+    let base = layout::HIGH_RAM_START;
+    let (mut image, end) = flatten(&elf, bytes, base)?;
+    let low = |address: u64| u32::try_from(address).unwrap_or(u32::MAX);
+    let entry = symbol(&elf, "multiboot_entry")?;
+    let header = symbol(&elf, "multiboot_header")?;
+    let flags = PAGE_ALIGN | MEMORY_INFO | if flat { ADDRESSES } else { 0 };
+    let checksum = MAGIC.wrapping_add(flags).wrapping_neg();
+    let load_end = base + image.len() as u64;
+    let words = [
+        MAGIC,
+        flags,
+        checksum,
+        low(header),
+        low(base),
+        low(load_end),
+        low(end),
+        low(entry),
+    ];
+    let at = usize::try_from(header - base).unwrap_or(usize::MAX);
+    for (place, word) in image[at..].chunks_exact_mut(4).zip(words) {
+        place.copy_from_slice(&word.to_le_bytes());
+    }
+    if flat {
+        Ok(image)
+    } else {
+        elf32_around(&image, base..end, entry, None)
+    }
+}
+
+/// The bytes of a section.
+fn section<'b>(elf: &Elf<'_>, bytes: &'b [u8], name: &str) -> Result<&'b [u8], ImageError> {
+    elf.section_headers
+        .iter()
+        .find(|header| elf.shdr_strtab.get_at(header.sh_name) == Some(name))
+        .and_then(|header| bytes.get(header.file_range()?))
+        .ok_or_else(|| missing(name))
+}
+
+/// The value of a symbol.
+fn symbol(elf: &Elf<'_>, name: &str) -> Result<u64, ImageError> {
+    elf.syms
+        .iter()
+        .find(|symbol| elf.strtab.get_at(symbol.st_name) == Some(name))
+        .map(|symbol| symbol.st_value)
+        .ok_or_else(|| missing(name))
+}
+
+fn missing(name: &str) -> ImageError {
+    ImageError::Elf(goblin::error::Error::Malformed(format!("no {name}")))
+}
+
 /// The linked guest as a 32-bit ELF file with the same PVH entry point.
 pub fn elf32(bytes: &[u8]) -> Result<Vec<u8>, ImageError> {
+    let elf = Elf::parse(bytes)?;
+    let base = layout::HIGH_RAM_START;
+    let (image, end) = flatten(&elf, bytes, base)?;
+    elf32_around(&image, base..end, elf.entry, Some(ELF_NOTE_PHYS32_ENTRY))
+}
+
+/// A 32-bit ELF file of one segment for `memory`, with its entry point also as a note of Xen.
+fn elf32_around(
+    image: &[u8],
+    memory: Range<u64>,
+    entry: u64,
+    note: Option<u32>,
+) -> Result<Vec<u8>, ImageError> {
     const HEADER_SIZE: u32 = 52;
     const PROGRAM_HEADER_SIZE: u32 = 32;
     const NOTE_OFFSET: u32 = HEADER_SIZE + 2 * PROGRAM_HEADER_SIZE;
     const NOTE_SIZE: u32 = 20;
     const IMAGE_OFFSET: u32 = 0x1000;
 
-    let elf = Elf::parse(bytes)?;
-    let base = layout::HIGH_RAM_START;
-    let (image, end) = flatten(&elf, bytes, base)?;
     let outside = |_| ImageError::Outside {
-        expected: base..u64::from(u32::MAX),
-        found: base..end,
+        expected: 0..u64::from(u32::MAX),
+        found: memory.clone(),
     };
-    let entry = u32::try_from(elf.entry).map_err(outside)?;
-    let address = u32::try_from(base).map_err(outside)?;
-    let memory_size = u32::try_from(end - base).map_err(outside)?;
+    let entry = u32::try_from(entry).map_err(outside)?;
+    let address = u32::try_from(memory.start).map_err(outside)?;
+    let memory_size = u32::try_from(memory.end - memory.start).map_err(outside)?;
     let file_size = u32::try_from(image.len()).unwrap_or(u32::MAX);
 
     let mut file = vec![0x7f, b'E', b'L', b'F', 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -235,7 +369,8 @@ pub fn elf32(bytes: &[u8]) -> Result<Vec<u8>, ImageError> {
     // section headers, flags; sizes and counts.
     halves(&mut file, &[2, 3]);
     words(&mut file, &[1, entry, HEADER_SIZE, 0, 0]);
-    halves(&mut file, &[52, 32, 2, 40, 0, 0]);
+    let headers = if note.is_some() { 2 } else { 1 };
+    halves(&mut file, &[52, 32, headers, 40, 0, 0]);
     // "Program Header": type, offset, virtual and physical address, sizes, flags, alignment.
     words(
         &mut file,
@@ -250,22 +385,18 @@ pub fn elf32(bytes: &[u8]) -> Result<Vec<u8>, ImageError> {
             0x1000,
         ],
     );
-    words(
-        &mut file,
-        &[4, NOTE_OFFSET, 0, 0, NOTE_SIZE, NOTE_SIZE, 4, 4],
-    );
-    words(
-        &mut file,
-        &[
-            4,
-            4,
-            ELF_NOTE_PHYS32_ENTRY,
-            u32::from_le_bytes(*b"Xen\0"),
-            entry,
-        ],
-    );
+    if let Some(note) = note {
+        words(
+            &mut file,
+            &[4, NOTE_OFFSET, 0, 0, NOTE_SIZE, NOTE_SIZE, 4, 4],
+        );
+        words(
+            &mut file,
+            &[4, 4, note, u32::from_le_bytes(*b"Xen\0"), entry],
+        );
+    }
     file.resize(IMAGE_OFFSET as usize, 0);
-    file.extend_from_slice(&image);
+    file.extend_from_slice(image);
     Ok(file)
 }
 

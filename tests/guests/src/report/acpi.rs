@@ -1,59 +1,131 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The ACPI tables: where the RSDP is said to be, what a scan finds, and every table's sum.
+//! The ACPI tables: where the RSDP is said to be, what a scan finds, and every table's sum, its
+//! digest without what depends on where tables are, and its bytes.
 //!
-//! Spec: ACPI 6.5, sections 5.2.5 (RSDP, and finding it) and 5.2.6 (table header).
+//! Spec: ACPI 6.5, sections 5.2.5 (RSDP, and finding it), 5.2.6 (table header), 5.2.9 (FADT).
 
-use crate::handed::bytes;
+use crate::handed::{bytes, hexadecimal, number};
 use crate::serial::line;
 use abi::checksum;
 use core::str;
+use guests::digest;
 
 /// Length of the RSDP, and of the part of it that revision 0 knows.
 const RSDP_LENGTH: u64 = 36;
 const RSDP_SHORT_LENGTH: u64 = 20;
 /// Length of the header that all other tables start with.
 const HEADER_LENGTH: usize = 36;
+/// The checksum in that header.
+const CHECKSUM: (usize, usize) = (9, 1);
+/// Pointers in the FADT: FIRMWARE_CTRL, DSDT, X_FIRMWARE_CTRL, X_DSDT.
+const FADT_POINTERS: [(usize, usize); 4] = [(36, 4), (40, 4), (132, 8), (140, 8)];
+/// Tables up to this length are copied before they are digested; none with a pointer is longer,
+/// but for the root tables, whose pointers are all that they have.
+const COPY: usize = 512;
 
-/// Reports the tables behind the RSDP at `handed`, which is 0 when none was handed over.
-pub fn tables(handed: u64) {
+/// Reports the tables behind the RSDP at `handed`, or behind the one that a scan finds when it
+/// is 0.
+pub fn tables(handed: u64, all_bytes: bool) {
     let scanned = (0xe_0000..0x10_0000).step_by(16).find(|at| {
         let candidate = bytes(*at, RSDP_SHORT_LENGTH);
         candidate.starts_with(b"RSD PTR ") && checksum::sum(candidate) == 0
     });
     line!("acpi.scanned={:#x}", scanned.unwrap_or(0));
-    if handed == 0 {
+    let place = if handed == 0 {
+        scanned.unwrap_or(0)
+    } else {
+        handed
+    };
+    if place == 0 {
         return;
     }
-    let rsdp = bytes(handed, RSDP_LENGTH);
-    line!("acpi.rsdp={handed:#x} {:#x}", checksum::sum(rsdp));
-    let root = number(rsdp, 24, 8);
-    let root_bytes = table(root);
-    for at in (HEADER_LENGTH..root_bytes.len()).step_by(8) {
-        let address = number(root_bytes, at, 8);
-        let body = table(address);
+    let revision = number(bytes(place, RSDP_SHORT_LENGTH), 15, 1);
+    let (length, root, pointer_size) = if revision == 0 {
+        (RSDP_SHORT_LENGTH, (16, 4), 4)
+    } else {
+        (RSDP_LENGTH, (24, 8), 8)
+    };
+    let rsdp = bytes(place, length);
+    line!("acpi.rsdp={place:#x} {:#x}", checksum::sum(rsdp));
+    line!(
+        "acpi.revision={revision:#x} {}",
+        text(rsdp.get(9..15).unwrap_or_default())
+    );
+    let root = table(number(rsdp, root.0, root.1), all_bytes);
+    for at in (HEADER_LENGTH..root.len()).step_by(pointer_size) {
+        let body = table(number(root, at, pointer_size), all_bytes);
         if body.starts_with(b"FACP") {
-            table(number(body, 140, 8)); // X_DSDT
+            for (extended, short) in [((140, 8), (40, 4)), ((132, 8), (36, 4))] {
+                let address = match number(body, extended.0, extended.1) {
+                    0 => number(body, short.0, short.1),
+                    address => address,
+                };
+                if address != 0 {
+                    table(address, all_bytes);
+                }
+            }
         }
     }
 }
 
 /// Reports one table and returns its bytes.
-fn table(address: u64) -> &'static [u8] {
+fn table(address: u64, all_bytes: bool) -> &'static [u8] {
     let length = number(bytes(address, HEADER_LENGTH as u64), 4, 4);
     let table = bytes(address, length);
-    let name = str::from_utf8(table.get(..4).unwrap_or_default()).unwrap_or("?");
+    let name = text(table.get(..4).unwrap_or_default());
     line!(
         "acpi.table={name} {address:#x} {length:#x} {:#x}",
         checksum::sum(table)
     );
+    // FACS has no header beyond signature and length.
+    let id = if name == "FACS" {
+        "-"
+    } else {
+        text(table.get(16..24).unwrap_or_default()).trim_end_matches(['\0', ' '])
+    };
+    line!(
+        "acpi.digest={name} {id} {:#x}",
+        relocatable(name, id, table)
+    );
+    if all_bytes {
+        line!("acpi.bytes={name} {id} {}", hexadecimal(table));
+    }
     table
 }
 
-/// A little-endian number inside a table.
-fn number(bytes: &[u8], offset: usize, size: usize) -> u64 {
-    let field = bytes.get(offset..offset + size).unwrap_or_default();
-    field
-        .iter()
-        .rev()
-        .fold(0, |number, byte| number << 8 | u64::from(*byte))
+/// A digest that does not depend on where tables are.
+fn relocatable(name: &str, id: &str, table: &[u8]) -> u64 {
+    if name == "RSDT" || name == "XSDT" {
+        let mut header = [0; HEADER_LENGTH];
+        header.copy_from_slice(table.get(..HEADER_LENGTH).unwrap_or(&[0; HEADER_LENGTH]));
+        clear(&mut header, &[CHECKSUM]);
+        return digest(&header);
+    }
+    let mut copy = [0; COPY];
+    let Some(copy) = copy.get_mut(..table.len()) else {
+        return digest(table);
+    };
+    copy.copy_from_slice(table);
+    if name == "FACP" {
+        clear(copy, &FADT_POINTERS);
+        clear(copy, &[CHECKSUM]);
+    }
+    if id == "VMGENID" {
+        // Name (VGIA, DWord), which the loader fills in.
+        let constant = copy.windows(5).position(|window| window == b"VGIA\x0c");
+        clear(copy, &[(constant.unwrap_or(0) + 5, 4), CHECKSUM]);
+    }
+    digest(copy)
+}
+
+fn clear(table: &mut [u8], fields: &[(usize, usize)]) {
+    for (offset, size) in fields {
+        if let Some(field) = table.get_mut(*offset..offset + size) {
+            field.fill(0);
+        }
+    }
+}
+
+fn text(bytes: &[u8]) -> &str {
+    str::from_utf8(bytes).unwrap_or("?")
 }

@@ -1,19 +1,31 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Both ways in: note the time and the processor's state before touching it, then 64-bit mode and Rust.
+# All ways in but the 16-bit one, which is setup.s: note the time and the processor's state before
+# touching it, then 64-bit mode and Rust.
 #
 # Fields of `state`: see struct State in main.rs.
 
     .section .head, "awx"
+# Linux, 32-bit: ESI = boot_params.
     .code32
-    hlt                             # Linux's 32-bit entry: not offered
-    jmp . - 1
-    .org 0x200
+    .globl linux32_entry
+linux32_entry:
+    rdtsc                           # first of all: under an instruction clock, a count
+    mov %esi, state + 8
+    movl $3, state                  # mode
+    jmp protected
+
+# What makes an image one of multiboot 1; made out by xtask, since a file with it is nothing else.
+    .org 0x40
+    .globl multiboot_header
+multiboot_header:
+    .fill 8, 4, 0
 
 # Linux, 64-bit: RSI = boot_params.
+    .org 0x200
     .code64
     .globl linux64_entry
 linux64_entry:
-    rdtsc                           # first of all: under an instruction clock, a count
+    rdtsc
     mov %eax, state + 64
     mov %edx, state + 68
     cld
@@ -29,13 +41,7 @@ linux64_entry:
     mov $stack_end, %rsp
     pushfq
     popq state + 40
-    mov $0xc0000080, %ecx           # EFER
-    rdmsr
-    mov %eax, state + 48
-    mov %cs, state + 56
-    mov %ds, state + 58
-    mov %es, state + 60
-    mov %ss, state + 62
+    call note_descriptors
     jmp long_mode
 
 # PVH: 32-bit protected mode, no paging, EBX = hvm_start_info.
@@ -43,11 +49,26 @@ linux64_entry:
     .globl pvh_entry
 pvh_entry:
     rdtsc
+    mov %ebx, state + 8
+    movl $1, state                  # mode
+    jmp protected
+
+# Multiboot 1: EAX = magic, EBX = multiboot_info. The magic goes first, so the time is one more.
+    .globl multiboot_entry
+multiboot_entry:
+    mov %eax, %ebp
+    rdtsc
+    mov %ebx, state + 8
+    movl $5, state                  # mode
+
+# EDX:EAX = time.
+protected:
     mov %eax, state + 64
     mov %edx, state + 68
     cld
-    movl $1, state                  # mode
-    mov %ebx, state + 8
+    mov %ebx, state + 128
+    mov %ebp, state + 132
+    mov %edi, state + 136
     mov %cr0, %eax
     mov %eax, state + 16
     mov %cr4, %eax
@@ -55,13 +76,18 @@ pvh_entry:
     mov $stack_end, %esp
     pushfl
     popl state + 40
-    mov $0xc0000080, %ecx           # EFER
-    rdmsr
-    mov %eax, state + 48
-    mov %cs, state + 56
-    mov %ds, state + 58
-    mov %es, state + 60
-    mov %ss, state + 62
+    call note_descriptors
+    jmp to_long_mode
+
+# From setup.s: ESI = boot_params, EBX = its record.
+from_setup:
+    cld
+    movl $4, state                  # mode
+    mov %esi, state + 8
+    mov %ebx, state + 120
+    mov $stack_end, %esp
+
+to_long_mode:
     call make_page_tables
     mov $pml4, %eax
     mov %eax, %cr3
@@ -82,8 +108,8 @@ pvh_entry:
     mov %eax, %ss
     jmp in_rust
 
-# The loader's tables need not cover all modules; ours do. The 32-bit code below makes them, so
-# this encodes the same in both modes: no 64-bit register, no stack but the return address.
+# The loader's tables need not cover all modules; ours do. The code below encodes the same in
+# 32-bit and 64-bit mode: no 64-bit register, no stack but the return address.
     .code64
 long_mode:
     lgdt gdt_pointer
@@ -93,6 +119,28 @@ long_mode:
 in_rust:
     mov $stack_end, %esp
     call {main}
+
+# EFER, the segment registers, and what the loader's descriptors say of the task register.
+note_descriptors:
+    mov $state, %edi
+    mov $0xc0000080, %ecx           # EFER
+    rdmsr
+    mov %eax, 48(%rdi)
+    mov %cs, 56(%rdi)
+    mov %ds, 58(%rdi)
+    mov %es, 60(%rdi)
+    mov %ss, 62(%rdi)
+    str 72(%rdi)
+    sldt 74(%rdi)
+    sgdt 88(%rdi)
+    sidt 104(%rdi)
+    movzwl 72(%rdi), %ecx
+    lar %ecx, %eax
+    jnz 1f
+    mov %eax, 76(%rdi)
+    lsl %ecx, %eax
+    mov %eax, 80(%rdi)
+1:  ret
 
 # 8 GiB in 2 MiB pages: stores through EDI in an order that is right in both modes.
 make_page_tables:
@@ -151,7 +199,7 @@ gdt_pointer:
     .balign 8
     .globl state
 state:
-    .fill 9, 8, 0
+    .fill 18, 8, 0
 
     .section .bss.entry, "aw", @nobits
     .balign 4096

@@ -6,23 +6,30 @@
 // Addresses are u64, lengths of slices usize: the same width here.
 #![allow(clippy::cast_possible_truncation)]
 
-use crate::acpi;
 use crate::serial::line;
 use abi::linux::BootParams;
 use abi::pvh::{MemmapEntry, ModlistEntry, StartInfo};
 use core::ffi::CStr;
+use core::fmt;
 use core::{ptr, slice};
 use guests::digest;
 use zerocopy::FromBytes;
 
+/// What of the parameters is needed to go on.
+pub struct Handed {
+    /// Guest-physical address of the RSDP, or 0.
+    pub rsdp: u64,
+    pub command_line: &'static str,
+}
+
 /// What lies at a guest-physical address.
-fn at<T: FromBytes>(address: u64) -> &'static T {
+pub fn at<T: FromBytes>(address: u64) -> &'static T {
     // SAFETY: memory is mapped to itself; the firmware says there is a T; any bytes are one.
     unsafe { &*ptr::with_exposed_provenance(address as usize) }
 }
 
 /// A list at a guest-physical address.
-fn list<T: FromBytes>(address: u64, count: usize) -> &'static [T] {
+pub fn list<T: FromBytes>(address: u64, count: usize) -> &'static [T] {
     if count == 0 {
         return &[];
     }
@@ -35,8 +42,26 @@ pub fn bytes(address: u64, length: u64) -> &'static [u8] {
     list(address, length as usize)
 }
 
+/// A little-endian number inside bytes; 0 where there are none.
+pub fn number(bytes: &[u8], offset: usize, size: usize) -> u64 {
+    let field = bytes.get(offset..offset + size).unwrap_or_default();
+    field
+        .iter()
+        .rev()
+        .fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+/// Bytes as they are printed whole.
+pub fn hexadecimal(bytes: &[u8]) -> impl fmt::Display {
+    fmt::from_fn(move |formatter| {
+        bytes
+            .iter()
+            .try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    })
+}
+
 /// PVH.
-pub fn start_info(address: u64) {
+pub fn start_info(address: u64) -> Handed {
     let info = at::<StartInfo>(address);
     line!("start_info.magic={:#x}", info.magic);
     line!("start_info.version={:#x}", info.version);
@@ -51,16 +76,23 @@ pub fn start_info(address: u64) {
         line!("module.cmdline={:#x}", entry.cmdline_paddr);
         module(entry.paddr.get(), entry.size.get());
     }
-    command_line(info.cmdline_paddr.get());
-    acpi::tables(info.rsdp_paddr.get());
+    Handed {
+        rsdp: info.rsdp_paddr.get(),
+        command_line: command_line(info.cmdline_paddr.get()),
+    }
 }
 
 /// Linux.
-pub fn boot_params(address: u64) {
+pub fn boot_params(address: u64) -> Handed {
     let page = at::<BootParams>(address);
     line!("boot_params.sentinel={:#x}", page.sentinel);
     line!("boot_params.type_of_loader={:#x}", page.hdr.type_of_loader);
     line!("boot_params.version={:#x}", page.hdr.version);
+    line!("boot_params.loadflags={:#x}", page.hdr.loadflags);
+    line!("boot_params.vid_mode={:#x}", page.hdr.vid_mode);
+    line!("boot_params.code32_start={:#x}", page.hdr.code32_start);
+    line!("boot_params.heap_end={:#x}", page.hdr.heap_end_ptr);
+    line!("boot_params.setup_data={:#x}", page.hdr.setup_data);
     line!("boot_params.rsdp={:#x}", page.acpi_rsdp_addr);
     for entry in page.e820_table.iter().take(page.e820_entries.into()) {
         memory(entry.addr.get(), entry.size.get(), entry.kind.get());
@@ -71,29 +103,42 @@ pub fn boot_params(address: u64) {
     if size != 0 {
         module(image, size);
     }
-    command_line(join(
-        page.hdr.cmd_line_ptr.get(),
-        page.ext_cmd_line_ptr.get(),
-    ));
-    acpi::tables(page.acpi_rsdp_addr.get());
+    Handed {
+        rsdp: page.acpi_rsdp_addr.get(),
+        command_line: command_line(join(
+            page.hdr.cmd_line_ptr.get(),
+            page.ext_cmd_line_ptr.get(),
+        )),
+    }
 }
 
-fn memory(addr: u64, size: u64, kind: u32) {
+/// One range of the memory map.
+pub fn memory(addr: u64, size: u64, kind: u32) {
     line!("memory={addr:#x} {size:#x} {kind:#x}");
 }
 
-fn module(addr: u64, size: u64) {
+/// One module.
+pub fn module(addr: u64, size: u64) {
     line!(
         "module={addr:#x} {size:#x} {:#x}",
         digest(list(addr, size as usize))
     );
 }
 
-fn command_line(address: u64) {
+/// Reports the command line, and returns it.
+pub fn command_line(address: u64) -> &'static str {
     line!("cmdline.address={address:#x}");
-    if address != 0 {
-        // SAFETY: the firmware says there is a NUL-terminated string.
-        let text = unsafe { CStr::from_ptr(ptr::with_exposed_provenance(address as usize)) };
-        line!("cmdline={}", text.to_str().unwrap_or("(not UTF-8)"));
+    if address == 0 {
+        return "";
     }
+    let text = text(address);
+    line!("cmdline={text}");
+    text
+}
+
+/// A NUL-terminated string at a guest-physical address.
+pub fn text(address: u64) -> &'static str {
+    // SAFETY: the firmware says there is one.
+    let text = unsafe { CStr::from_ptr(ptr::with_exposed_provenance(address as usize)) };
+    text.to_str().unwrap_or("(not UTF-8)")
 }

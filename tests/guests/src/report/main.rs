@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `report`: a kernel that prints what it was handed and ends by triple fault.
 //!
-//! Built as a PVH ELF and as a bzImage with a 64-bit entry. Each fact is one `key=value` line on
-//! COM1, between `report=begin` and `report=end`; numbers are hexadecimal. It trusts what it is
-//! handed, as kernels do; the tests that read the report do not.
+//! Built in every format that QEMU hands over: a PVH ELF, bzImages with a 64-bit, a 32-bit and
+//! only a 16-bit entry, and multiboot 1. Each fact is one `key=value` line on COM1, between
+//! `report=begin` and `report=end`; numbers are hexadecimal. It trusts what it is handed, as
+//! kernels do; the tests that read the report do not.
+//!
+//! Words of its command line ask for more: `report=bytes` for the bytes of every table,
+//! `report=pci` for the devices behind the PCI configuration ports.
 
 #![no_std]
 #![no_main]
@@ -11,16 +15,28 @@
 mod acpi;
 mod handed;
 mod mp;
+mod multiboot;
+mod pci;
+mod platform;
+mod ports;
+mod real;
 mod serial;
+mod smbios;
 
-use core::arch::{asm, global_asm};
+use core::arch::global_asm;
 use core::panic::PanicInfo;
+use handed::Handed;
 use serial::line;
 
 global_asm!(
     include_str!("entry.s"),
     main = sym main,
     pvh_note = const abi::pvh::ELF_NOTE_PHYS32_ENTRY,
+    options(att_syntax),
+);
+global_asm!(
+    include_str!("setup.s"),
+    load_address = const abi::layout::HIGH_RAM_START,
     options(att_syntax),
 );
 
@@ -40,20 +56,24 @@ struct State {
     es: u16,
     ss: u16,
     tsc: u64,
+    task: u16,
+    local_descriptors: u16,
+    task_access: u32,
+    task_limit: u32,
+    unused: u32,
+    global_descriptors: [u16; 8],
+    interrupt_descriptors: [u16; 8],
+    record: u64,
+    ebx: u32,
+    ebp: u32,
+    edi: u32,
 }
 
-/// IA32_MTRR_PHYSBASE0, IA32_MTRR_PHYSMASK0 and IA32_MTRR_DEF_TYPE: the ones firmware writes.
-const MTRRS: [u32; 3] = [0x200, 0x201, 0x2ff];
-
-fn read_msr(register: u32) -> u64 {
-    let (low, high): (u32, u32);
-    // SAFETY: reading an MTRR, which every processor that this guest meets has, changes nothing.
-    unsafe { asm!("rdmsr", in("ecx") register, out("eax") low, out("edx") high) };
-    u64::from(high) << 32 | u64::from(low)
-}
-
-/// `State::mode` of the PVH entry.
+/// `State::mode`.
 const MODE_PVH: u64 = 1;
+const MODE_LINUX_64: u64 = 2;
+const MODE_LINUX_32: u64 = 3;
+const MODE_LINUX_16: u64 = 4;
 
 unsafe extern "C" {
     static state: State;
@@ -64,15 +84,45 @@ extern "C" fn main() -> ! {
     // SAFETY: `entry.s` has written it and does not run again.
     let cpu = unsafe { &state };
     line!("report=begin");
-    line!("tsc={:#x}", cpu.tsc);
-    line!(
-        "mode={}",
-        if cpu.mode == MODE_PVH {
-            "pvh"
-        } else {
-            "linux64"
+    if cpu.mode == MODE_LINUX_16 {
+        real::processor(cpu.record);
+    } else {
+        processor(cpu);
+    }
+    platform::report();
+    line!("pointer={:#x}", cpu.pointer);
+    let Handed { rsdp, command_line } = match cpu.mode {
+        MODE_PVH => handed::start_info(cpu.pointer),
+        MODE_LINUX_64 | MODE_LINUX_32 => handed::boot_params(cpu.pointer),
+        MODE_LINUX_16 => {
+            let handed = handed::boot_params(cpu.pointer);
+            real::answers(cpu.record);
+            handed
         }
-    );
+        _ => multiboot::info(cpu.pointer),
+    };
+    let asked = |what| command_line.split(' ').any(|word| word == what);
+    acpi::tables(rsdp, asked("report=bytes"));
+    smbios::tables(asked("report=bytes"));
+    mp::tables();
+    if asked("report=pci") {
+        pci::devices();
+    }
+    line!("report=end");
+    // SAFETY: nothing is left to be done.
+    unsafe { triple_fault() }
+}
+
+/// The state at a 32-bit or 64-bit entry.
+fn processor(cpu: &State) {
+    line!("tsc={:#x}", cpu.tsc);
+    let name = match cpu.mode {
+        MODE_PVH => "pvh",
+        MODE_LINUX_64 => "linux64",
+        MODE_LINUX_32 => "linux32",
+        _ => "multiboot",
+    };
+    line!("mode={name}");
     line!("cr0={:#x}", cpu.cr0);
     line!("cr3={:#x}", cpu.cr3);
     line!("cr4={:#x}", cpu.cr4);
@@ -82,19 +132,22 @@ extern "C" fn main() -> ! {
     line!("ds={:#x}", cpu.ds);
     line!("es={:#x}", cpu.es);
     line!("ss={:#x}", cpu.ss);
-    for register in MTRRS {
-        line!("mtrr={register:#x} {:#x}", read_msr(register));
+    if cpu.mode != MODE_LINUX_64 {
+        line!("registers={:#x} {:#x} {:#x}", cpu.ebx, cpu.ebp, cpu.edi);
     }
-    line!("pointer={:#x}", cpu.pointer);
-    if cpu.mode == MODE_PVH {
-        handed::start_info(cpu.pointer);
-    } else {
-        handed::boot_params(cpu.pointer);
-    }
-    mp::tables();
-    line!("report=end");
-    // SAFETY: nothing is left to be done.
-    unsafe { triple_fault() }
+    // Selector, access rights and limit; the last two are as its descriptor says, if it has one.
+    line!(
+        "task={:#x} {:#x} {:#x}",
+        cpu.task,
+        cpu.task_access >> 8,
+        cpu.task_limit
+    );
+    line!(
+        "descriptors={:#x} {:#x} {:#x}",
+        cpu.global_descriptors[0],
+        cpu.interrupt_descriptors[0],
+        cpu.local_descriptors
+    );
 }
 
 #[panic_handler]
