@@ -3,8 +3,8 @@
 //!
 //! Spec: MultiProcessor Specification 1.4, section 4.1; the same rule serves ACPI and SMBIOS.
 
-/// Words after which the 16-bit lanes of [`sum`] are emptied: 128 bytes of 255 still fit.
-const BLOCK: usize = 128;
+/// Words after which the 16-bit lanes of [`sum`] are emptied: 257 bytes of 255 still fit.
+const BLOCK: usize = 256;
 
 /// Sum of `bytes` modulo 256.
 ///
@@ -15,11 +15,17 @@ const BLOCK: usize = 128;
 pub fn sum(bytes: &[u8]) -> u8 {
     const EVEN: u64 = 0x00ff_00ff_00ff_00ff;
     let (words, rest) = bytes.as_chunks::<8>();
-    let mut total = rest
-        .iter()
-        .fold(0u8, |total, byte| total.wrapping_add(*byte));
+    let mut total = 0u8;
+    // The last bytes are the upper ones of a word that ends where they end.
+    let mut tail = 0;
+    match bytes.last_chunk::<8>() {
+        None => total = rest.iter().fold(0, |total, byte| total.wrapping_add(*byte)),
+        Some(_) if rest.is_empty() => {}
+        Some(end) => tail = u64::from_le_bytes(*end) >> (64 - 8 * rest.len()),
+    }
     for block in words.chunks(BLOCK) {
-        let (mut all, mut even) = (0u64, 0u64);
+        let (mut all, mut even) = (tail, tail & EVEN);
+        tail = 0;
         let mut add = |word: &[u8; 8]| {
             let word = u64::from_le_bytes(*word);
             all = all.wrapping_add(word);
@@ -39,6 +45,18 @@ pub fn sum(bytes: &[u8]) -> u8 {
         let lanes = lanes.wrapping_add(lanes >> 32);
         let lanes = lanes.wrapping_add(lanes >> 16);
         total = total.wrapping_add(lanes.to_le_bytes()[0]);
+    }
+    total
+}
+
+/// As [`sum`], a byte at a time: for constants and for a few bytes.
+#[must_use]
+#[inline]
+pub const fn sum_const(bytes: &[u8]) -> u8 {
+    let (mut total, mut rest) = (0u8, bytes);
+    while let [first, others @ ..] = rest {
+        total = total.wrapping_add(*first);
+        rest = others;
     }
     total
 }

@@ -25,7 +25,9 @@
 //!            │ firmware scratch         │ SCRATCH
 //! 0x10000    ├──────────────────────────┤ STACK_TOP
 //!            │ firmware stack           │
-//! 0x08000    ├──────────────────────────┤ STACK_BOTTOM
+//! 0x08000    ├──────────────────────────┤ STACK_BOTTOM, PAGE_TABLES_END
+//!            │ page tables              │ of a processor without 1 GiB pages
+//! 0x05000    ├──────────────────────────┤ PAGE_TABLES_START
 //!            │ unused                   │
 //! 0x00500    │ BIOS data area, IVT      │
 //! 0          └──────────────────────────┘
@@ -92,6 +94,10 @@ pub const SUGGESTED_KERNEL_ADDR: u32 = 0x10_0000;
 pub const ROM_SIZE: u64 = 0x1_0000;
 /// Where our firmware image runs: its alias below 1 MiB.
 pub const ROM_ALIAS_START: u64 = ROM_ALIAS_END - ROM_SIZE;
+/// Three page tables that map the first 2 MiB, on a processor without 1 GiB pages.
+pub const PAGE_TABLES_START: u64 = 0x5000;
+/// End of those page tables.
+pub const PAGE_TABLES_END: u64 = PAGE_TABLES_START + 3 * PAGE_SIZE;
 /// Lowest address of the firmware's stack.
 pub const STACK_BOTTOM: u64 = 0x8000;
 /// End of the firmware's stack.
@@ -103,6 +109,8 @@ pub const SCRATCH_END: u64 = 0x2_0000;
 /// What the kernel is given is placed downwards from [`LOW_RAM_END`], never below this address.
 pub const HANDOFF_FLOOR: u64 = 0x2_0000;
 
+const _: () = assert!(PAGE_TABLES_START.is_multiple_of(PAGE_SIZE));
+const _: () = assert!(PAGE_TABLES_END <= STACK_BOTTOM);
 const _: () = assert!(STACK_BOTTOM < STACK_TOP && STACK_TOP <= SCRATCH_START);
 const _: () = assert!(SCRATCH_END <= HANDOFF_FLOOR && HANDOFF_FLOOR < LOW_RAM_END);
 const _: () = assert!(LOW_RAM_END < TABLES_START && RSDP_SCAN_START < ROM_ALIAS_START);

@@ -32,16 +32,15 @@ use report::Log;
 fn find_kernel(machine: &mut Machine) -> Result<Entry, BootError> {
     let mut fw_cfg = machine.open_fw_cfg()?;
     let scratch = &mut machine.scratch;
-    let files = Directory::read(&mut fw_cfg, &mut scratch.directory)?;
-    let mut log = Log::new(Options::read(&mut fw_cfg, &files)?);
+    let mut files = Directory::read(&mut fw_cfg, &mut scratch.directory)?;
+    let mut log = Log::new(Options::read(&mut fw_cfg, &files.known)?);
     log.firmware_started();
 
     let identify = |count| machine.processor.identify(count);
-    let facts = Facts::gather(&mut fw_cfg, &files, identify, &mut scratch.facts)?;
+    let facts = Facts::gather(&mut fw_cfg, &files.known, identify, &mut scratch.facts)?;
     let mut loader = Loader::gather(
         &mut fw_cfg,
-        &files,
-        &mut scratch.directory,
+        &mut files,
         &mut scratch.commands,
         &mut scratch.blobs,
     )?;
@@ -54,12 +53,7 @@ fn find_kernel(machine: &mut Machine) -> Result<Entry, BootError> {
     machine.paging.extend(&plan.handoff, block);
     plan.load(&mut fw_cfg, block)?;
     loader.load(&mut fw_cfg)?;
-    loader.link(
-        &mut fw_cfg,
-        &files,
-        &mut scratch.directory,
-        &mut machine.tables,
-    )?;
+    loader.link(&mut fw_cfg, &mut files, &mut machine.tables)?;
     let rsdp = loader.rsdp(&mut machine.tables);
     tables::write(&plan, &facts, rsdp, block);
     machine::set_memory_types(facts.processors.identity(), &plan.memory);

@@ -87,10 +87,10 @@ impl Loopback {
             end: 0,
             kind: 0,
         }; abi::e820::MAX_ENTRIES];
-        let files = Directory::read(self, &mut directory)?;
-        let options = Options::read(self, &files)?;
-        let facts = Facts::gather(self, &files, |_| identity, &mut scratch)?;
-        let mut loader = Loader::gather(self, &files, &mut directory, &mut commands, &mut blobs)?;
+        let mut files = Directory::read(self, &mut directory)?;
+        let options = Options::read(self, &files.known)?;
+        let facts = Facts::gather(self, &files.known, |_| identity, &mut scratch)?;
+        let mut loader = Loader::gather(self, &mut files, &mut commands, &mut blobs)?;
         let plan = Plan::new(
             &facts,
             Means { dma: self.dma },
@@ -103,7 +103,7 @@ impl Loopback {
         plan.load(self, &mut bytes)?;
         loader.load(self)?;
         let mut tables = TableMemory(self.memory.clone());
-        loader.link(self, &files, &mut directory, &mut tables)?;
+        loader.link(self, &mut files, &mut tables)?;
         let rsdp = loader.rsdp(&mut tables);
         tables::write(&plan, &facts, rsdp, &mut bytes);
         self.memory
@@ -182,7 +182,7 @@ impl Loopback {
             0 => Ok(()),
             control => Err(TransferError {
                 key,
-                length,
+                length: descriptor.length.get(),
                 control,
             }),
         }
@@ -213,15 +213,16 @@ impl Loopback {
 struct TableMemory(Memory);
 
 impl BlobMemory for TableMemory {
-    fn edit(&mut self, range: Range, edit: impl FnOnce(&mut [u8])) {
+    fn edit<T>(&mut self, range: Range, edit: impl FnOnce(&mut [u8]) -> T) -> T {
         let mut bytes = vec![0; usize::try_from(range.size()).expect("small")];
         self.0
             .read(range.start(), &mut bytes)
             .expect("tables lie in RAM");
-        edit(&mut bytes);
+        let result = edit(&mut bytes);
         self.0
             .write(range.start(), &bytes)
             .expect("tables lie in RAM");
+        result
     }
 }
 
@@ -261,7 +262,7 @@ impl Transport for Loopback {
             .write(to.start(), &buffer)
             .map_err(|_| TransferError {
                 key,
-                length,
+                length: u32::try_from(length).expect("small"),
                 control: 1,
             })
     }

@@ -4,7 +4,7 @@
 //! In: the device and what CPUID said. Out: [`Facts`]. One question for each item, each asked once.
 
 use crate::error::BootError;
-use crate::fw_cfg::{Directory, TransferError, Transport};
+use crate::fw_cfg::{KnownFiles, TransferError, Transport};
 use crate::kernel::{Kernel, SetupBuffer};
 use crate::processors::{Identity, Processors};
 use abi::e820::E820Entry;
@@ -47,7 +47,7 @@ impl Options {
     ///
     /// # Errors
     /// The transfer failed.
-    pub fn read(fw_cfg: &mut impl Transport, files: &Directory) -> Result<Self, TransferError> {
+    pub fn read(fw_cfg: &mut impl Transport, files: &KnownFiles) -> Result<Self, TransferError> {
         let log = match files.log {
             None => LogLevel::Error,
             Some(log) => {
@@ -91,7 +91,7 @@ impl<'a> Facts<'a> {
     /// An answer is missing, makes no sense, or names a kernel that cannot be started.
     pub fn gather(
         fw_cfg: &mut impl Transport,
-        files: &Directory,
+        files: &KnownFiles,
         identify: impl FnOnce(u16) -> Identity,
         scratch: &'a mut Scratch,
     ) -> Result<Self, BootError> {
@@ -110,7 +110,7 @@ impl<'a> Facts<'a> {
 
 fn read_memory_map<'a>(
     fw_cfg: &mut impl Transport,
-    files: &Directory,
+    files: &KnownFiles,
     records: &'a mut [E820Entry; MAX_RECORDS],
 ) -> Result<&'a [E820Entry], BootError> {
     let file = files.e820.ok_or(MemoryMapError::Absent)?;

@@ -79,6 +79,15 @@ impl Processors {
         &self.identity
     }
 
+    /// How many of their APIC IDs fit 8 bits.
+    #[must_use]
+    pub fn named(&self) -> u64 {
+        if self.count == 1 || self.identity.topology == Topology::default() {
+            return self.count.into(); // IDs count up
+        }
+        self.apic_ids().flatten().count() as u64
+    }
+
     /// Their APIC IDs, bootstrap processor first. IDs past 8 bits, which gaps in the numbering can
     /// cause, come out as `None`: MP tables cannot name those processors.
     pub fn apic_ids(&self) -> impl Iterator<Item = Option<u8>> + use<> {

@@ -6,8 +6,8 @@
 //!
 //! One file a mode, in order: `reset.s` → `real16.s` → `prot32.s` → `long64.s`. Contract at the
 //! end of it: 64-bit mode, interrupts off, the first 4 GiB (1 GiB pages) or the first 2 MiB
-//! mapped to themselves, flat segments, an empty stack that ends at `STACK_TOP`; nothing in RAM
-//! has been written.
+//! mapped to themselves, flat segments, an empty stack that ends at `STACK_TOP`. Nothing in RAM has
+//! been written, but the page tables of a processor without 1 GiB pages.
 
 use crate::machine::{self, ExceptionFrame};
 use crate::{handoff, report};
@@ -24,6 +24,8 @@ global_asm!(
     no_long_mode = const abi::debug::FailureCode::Processor.to_port_value(),
     failure_port = const abi::debug::FAILURE_PORT,
     image = const abi::layout::ROM_ALIAS_START,
+    page_tables = const abi::layout::PAGE_TABLES_START,
+    page_tables_size = const abi::layout::PAGE_TABLES_END - abi::layout::PAGE_TABLES_START,
     code32 = const CODE32,
     code64 = const CODE64,
     data = const DATA,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Protected mode: check for long mode, point to page tables in the image, switch to long mode.
+# Protected mode: check for long mode, choose page tables, switch to long mode.
 #
 # In:  32-bit protected mode, paging off.
 # Out: at long64, 64-bit mode. SS, DS, ES, FS, GS hold the flat data segment; EDI the extended
@@ -24,12 +24,12 @@ prot32:
     bt $29, %edx                    # LM: long mode
     jnc no_long_mode
 
-    mov %edx, %edi                  # for firmware_main
-    mov $pml4_1g, %ecx
+    mov $pml4_1g, %ecx              # stands ready in the image
     bt $26, %edx                    # Page1GB: 1 GiB pages
-    jc 1f
-    mov $pml4_2m, %ecx
-1:  mov %ecx, %cr3
+    jnc no_1g_pages
+choose:
+    mov %ecx, %cr3
+    mov %edx, %edi                  # for firmware_main
     mov $0x20, %eax                 # CR4: PAE
     mov %eax, %cr4
     mov $0xc0000080, %ecx           # EFER
@@ -39,6 +39,22 @@ prot32:
     mov $0x80000011, %eax           # CR0: PG, PE, ET
     mov %eax, %cr0
     ljmp ${code64}, $long64         # loads CS, and with it the 64-bit mode
+
+# Without 1 GiB pages three tables in RAM map the first 2 MiB: all that we run in. Present,
+# writable, accessed; the leaf also dirty and large.
+no_1g_pages:
+    mov ${page_tables}, %edi
+    mov %edi, %ebx
+    mov ${page_tables_size} / 4, %ecx
+    xor %eax, %eax
+    rep stosl                       # all entries absent
+    lea 0x1023(%ebx), %eax          # PML4[0] = the page directory pointer table
+    mov %eax, (%ebx)
+    lea 0x2023(%ebx), %eax          # PDPT[0] = the page directory
+    mov %eax, 0x1000(%ebx)
+    movl $0xe3, 0x2000(%ebx)        # PD[0] = 2 MiB at 0
+    mov %ebx, %ecx
+    jmp choose
 
 # Says so on COM1, reports the code, stops. The UART may be unprogrammed; hosts do not mind.
 no_long_mode:

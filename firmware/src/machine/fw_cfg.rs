@@ -67,49 +67,72 @@ fn read_by_port(buffer: &mut [u8]) {
     unsafe { ports::in_bytes(PORT_DATA, buffer.as_mut_ptr(), buffer.len()) }
 }
 
+/// The descriptor where the device's answer can be read in one piece.
+#[repr(C, align(16))]
+struct Descriptor(DmaDescriptor);
+
 /// Runs one DMA operation; `control` also names the item.
 ///
 /// # Safety
 /// The `length` bytes at guest-physical `address` must be memory that the device may read or
 /// overwrite, as `control` says.
-unsafe fn run_dma(control: u32, address: u64, length: usize) -> Result<(), TransferError> {
-    let Ok(size) = u32::try_from(length) else {
-        return Err(refused(control, length, u32::MAX));
-    };
-    let mut descriptor = DmaDescriptor {
+#[inline(always)] // so that on success no result goes through memory
+unsafe fn run_dma(control: u32, address: u64, length: u32) -> Result<(), TransferError> {
+    // SAFETY: the caller's promise.
+    match unsafe { ring(control, address, length) } {
+        0 => Ok(()),
+        status => Err(refused(control, length, status)),
+    }
+}
+
+/// As [`run_dma`]; returns what the device leaves in the control field.
+///
+/// # Safety
+/// As [`run_dma`].
+#[inline(never)]
+unsafe fn ring(control: u32, address: u64, length: u32) -> u32 {
+    let mut descriptor = Descriptor(DmaDescriptor {
         control: control.into(),
-        length: size.into(),
+        length: length.into(),
         address: address.into(),
-    };
-    let control_field = &raw const descriptor.control;
+    });
+    let control_field = (&raw const descriptor.0.control).cast::<u32>();
     // The stack lies below 4 GiB, so the high half of the register keeps its resting zero.
     let doorbell = (&raw mut descriptor).expose_provenance() as u32;
     // SAFETY: the descriptor is complete and lives until the device is done; what it makes the
     // device write is covered by the caller's promise.
     unsafe { ports::out_u32(PORT_DMA_LOW, doorbell.to_be()) }
-    for _ in 0..PATIENCE {
-        // SAFETY: a field of a live local, written by the device only.
-        let status = unsafe { ptr::read_volatile(control_field) }.get();
-        if status == 0 {
-            return Ok(());
+    let mut patience = PATIENCE;
+    loop {
+        // SAFETY: a field of a live local, aligned as `Descriptor` is, written by the device only.
+        let status = u32::from_be(unsafe { ptr::read_volatile(control_field) });
+        if status == 0 || status & DmaControl::ERROR.bits() != 0 {
+            return status;
         }
-        if status & DmaControl::ERROR.bits() != 0 {
-            return Err(refused(control, length, status));
+        patience -= 1;
+        if patience == 0 {
+            // The device may still write to the buffer and the descriptor: nobody may use them
+            // again.
+            crate::report::fail(&refused(control, length, 0), FailureCode::FwCfgTransfer)
         }
     }
-    // The device may still write to the buffer and the descriptor: nobody may use them again.
-    crate::report::fail(&refused(control, length, 0), FailureCode::FwCfgTransfer)
 }
 
 /// The error of the operation that `control` started.
 #[cold]
-fn refused(control: u32, length: usize, status: u32) -> TransferError {
+fn refused(control: u32, length: u32, status: u32) -> TransferError {
     let [_, _, low, high] = control.to_le_bytes();
     TransferError {
         key: Key(u16::from_le_bytes([low, high])),
         length,
         control: status,
     }
+}
+
+/// The length of a buffer. What the firmware lends is far below 4 GiB; a longer one would come
+/// out too short, which transfers less.
+const fn length_of(bytes: &[u8]) -> u32 {
+    bytes.len() as u32
 }
 
 /// Whether a range is neither the firmware's working memory nor one of the two places where the
@@ -125,7 +148,7 @@ impl Transport for FwCfg {
         if self.dma {
             let control = DmaControl::READ.with_key(key);
             // SAFETY: the buffer is borrowed for as long as the transfer lasts.
-            return unsafe { run_dma(control, address_of(buffer), buffer.len()) };
+            return unsafe { run_dma(control, address_of(buffer), length_of(buffer)) };
         }
         select_by_port(key);
         read_by_port(buffer);
@@ -136,7 +159,7 @@ impl Transport for FwCfg {
         if self.dma {
             let control = DmaControl::READ.bits();
             // SAFETY: as in `read`.
-            return unsafe { run_dma(control, address_of(buffer), buffer.len()) };
+            return unsafe { run_dma(control, address_of(buffer), length_of(buffer)) };
         }
         read_by_port(buffer);
         Ok(())
@@ -146,7 +169,7 @@ impl Transport for FwCfg {
         if self.dma {
             let control = DmaControl::SKIP.with_key(key);
             // SAFETY: skipping writes no memory.
-            return unsafe { run_dma(control, 0, offset as usize) };
+            return unsafe { run_dma(control, 0, offset) };
         }
         select_by_port(key);
         for _ in 0..offset {
@@ -161,15 +184,15 @@ impl Transport for FwCfg {
         if self.dma {
             let address = bytes.as_ptr().expose_provenance() as u64;
             // SAFETY: the device reads the bytes, which are borrowed for as long as it takes.
-            return unsafe { run_dma(control, address, bytes.len()) };
+            return unsafe { run_dma(control, address, length_of(bytes)) };
         }
-        Err(refused(control, bytes.len(), u32::MAX))
+        Err(refused(control, length_of(bytes), u32::MAX))
     }
 
     fn load(&mut self, key: Key, to: Range) -> Result<(), TransferError> {
         let control = DmaControl::READ.with_key(key);
-        let length = to.size() as usize;
-        if !is_free(to) {
+        let length = u32::try_from(to.size()).unwrap_or_default();
+        if !is_free(to) || u64::from(length) != to.size() {
             return Err(refused(control, length, u32::MAX));
         }
         if self.dma {
@@ -180,7 +203,7 @@ impl Transport for FwCfg {
         select_by_port(key);
         let to = ptr::with_exposed_provenance_mut(to.start() as usize);
         // SAFETY: as above; without DMA the plan stays in the first 4 GiB, which are mapped.
-        unsafe { ports::in_bytes(PORT_DATA, to, length) }
+        unsafe { ports::in_bytes(PORT_DATA, to, length as usize) }
         Ok(())
     }
 }

@@ -87,7 +87,7 @@ impl TableMemory {
 }
 
 impl BlobMemory for TableMemory {
-    fn edit(&mut self, range: Range, edit: impl FnOnce(&mut [u8])) {
+    fn edit<T>(&mut self, range: Range, edit: impl FnOnce(&mut [u8]) -> T) -> T {
         let low = Range::between(TABLES_START, ROM_ALIAS_START);
         let high = Range::between(HIGH_RAM_START, ROM_TOP - ROM_SIZE);
         if !low.contains(range) && !high.contains(range) {
@@ -96,6 +96,6 @@ impl BlobMemory for TableMemory {
         let start = ptr::with_exposed_provenance_mut(range.start() as usize);
         // SAFETY: the plan has put blobs in RAM that nothing else uses, `Paging::extend` has
         // mapped what lies above 2 MiB, and `self` is the only way here.
-        edit(unsafe { core::slice::from_raw_parts_mut(start, range.size() as usize) });
+        edit(unsafe { core::slice::from_raw_parts_mut(start, range.size() as usize) })
     }
 }

@@ -11,10 +11,10 @@ use crate::workspace::read;
 /// Guest instructions from reset to the kernel's first, on QEMU's `microvm` with 512 MiB and one
 /// CPU; a repeated string instruction counts as often as it repeats.
 const INSTRUCTIONS: [(&str, &str, &str, u64); 4] = [
-    ("pvh", "microvm", "report.elf", 8_900),
-    ("bzimage", "microvm", "report.bz", 9_600),
-    ("pvh-no-acpi", "microvm,acpi=off", "report.elf", 3_700),
-    ("bzimage-no-acpi", "microvm,acpi=off", "report.bz", 4_400),
+    ("pvh", "microvm", "report.elf", 6_000),
+    ("bzimage", "microvm", "report.bz", 6_700),
+    ("pvh-no-acpi", "microvm,acpi=off", "report.elf", 2_400),
+    ("bzimage-no-acpi", "microvm,acpi=off", "report.bz", 3_100),
 ];
 
 /// Bytes of the ROM that hold something.

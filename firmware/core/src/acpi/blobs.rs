@@ -70,22 +70,39 @@ impl Blob {
         self.start = start;
     }
 
+    /// What is wrong with `length` bytes at `offset`: they pass the file's end.
+    #[cold]
+    pub const fn outside(&self, offset: u32, length: u32) -> Problem {
+        Problem::Outside {
+            offset,
+            length,
+            size: self.size,
+        }
+    }
+
     /// The guest-physical range of `length` bytes at `offset`.
     ///
     /// # Errors
     /// The range passes the file's end.
     pub fn slice(&self, offset: u32, length: u32) -> Result<Range, Problem> {
-        let outside = Problem::Outside {
-            offset,
-            length,
-            size: self.size,
-        };
+        let outside = self.outside(offset, length);
         let end = offset.checked_add(length).ok_or(outside)?;
         let start = self.start.checked_add(offset.into()).ok_or(outside)?;
         if end > self.size {
             return Err(outside);
         }
         Range::new(start, length.into()).ok_or(outside)
+    }
+}
+
+/// Accepts a name that ends inside its field.
+///
+/// # Errors
+/// It does not.
+pub const fn ended(name: &FileName) -> Result<(), Problem> {
+    match name {
+        [.., 0] => Ok(()),
+        _ => Err(Problem::Unterminated),
     }
 }
 
@@ -112,22 +129,25 @@ impl<'a> Blobs<'a> {
         self.storage.iter_mut().take(self.count)
     }
 
-    /// The file called `name`.
+    /// The file called `name`. The last one loaded is looked at first: of QEMU's it is the one
+    /// with the tables, which nearly every command is about.
     ///
     /// # Errors
     /// None is loaded under this name.
     pub fn find(&self, name: &FileName) -> Result<&Blob, Problem> {
-        self.get(name).ok_or(Problem::NotLoaded)
-    }
-
-    fn get(&self, name: &FileName) -> Option<&Blob> {
-        self.iter().find(|blob| same_name(&blob.name, name))
+        let blobs = self.storage.get(..self.count).unwrap_or_default();
+        let found = blobs.iter().rev().find(|blob| same_name(&blob.name, name));
+        match found {
+            Some(blob) => Ok(blob),
+            // No loaded file has a name without its end.
+            None => Err(ended(name).err().unwrap_or(Problem::NotLoaded)),
+        }
     }
 
     /// Adds a file.
     ///
     /// # Errors
-    /// It is there already, its operands make no sense, or the table is full.
+    /// It is there already, its name or operands make no sense, or the table is full.
     pub fn add(
         &mut self,
         name: &FileName,
@@ -135,8 +155,10 @@ impl<'a> Blobs<'a> {
         align: u32,
         zone: u8,
     ) -> Result<(), Problem> {
-        if self.get(name).is_some() {
-            return Err(Problem::Twice);
+        match self.find(name) {
+            Err(Problem::NotLoaded) => {}
+            Ok(_) => return Err(Problem::Twice),
+            Err(problem) => return Err(problem),
         }
         if !align.is_power_of_two() {
             return Err(Problem::Align(align));

@@ -16,7 +16,7 @@ pub use blobs::{Blob, Blobs, MAX_BLOBS, Zone};
 pub use error::{LoaderError, Problem};
 pub use script::CommandBuffer;
 
-use crate::fw_cfg::{Directory, DirectoryBuffer, Transport};
+use crate::fw_cfg::{Directory, Transport};
 use crate::memory::Range;
 use abi::table_loader::{
     COMMAND_ADD_CHECKSUM, COMMAND_ADD_POINTER, COMMAND_ALLOCATE, COMMAND_WRITE_POINTER,
@@ -25,8 +25,9 @@ use script::Script;
 
 /// Memory that holds loaded files.
 pub trait BlobMemory {
-    /// Lets `edit` change the bytes of `range`, which lies inside one placed blob.
-    fn edit(&mut self, range: Range, edit: impl FnOnce(&mut [u8]));
+    /// Lets `edit` change the bytes of `range`, which lies inside one placed blob, and returns what
+    /// it returns.
+    fn edit<T>(&mut self, range: Range, edit: impl FnOnce(&mut [u8]) -> T) -> T;
 }
 
 /// The script and the files it loads.
@@ -44,16 +45,15 @@ impl<'a> Loader<'a> {
     /// The script or a command in it makes no sense.
     pub fn gather(
         fw_cfg: &mut impl Transport,
-        files: &Directory,
-        directory: &mut DirectoryBuffer,
+        files: &mut Directory<'_>,
         commands: &'a mut CommandBuffer,
         storage: &'a mut [Blob; MAX_BLOBS],
     ) -> Result<Self, LoaderError> {
-        let mut script = Script::new(files.table_loader, commands)?;
+        let mut script = Script::new(files.known.table_loader, commands)?;
         let mut blobs = Blobs::new(storage);
         script.for_each(fw_cfg, |fw_cfg, command| {
             if command.command.get() == COMMAND_ALLOCATE {
-                commands::allocate(command, fw_cfg, files, directory, &mut blobs)?;
+                commands::allocate(command, fw_cfg, files, &mut blobs)?;
             }
             Ok(())
         })?;
@@ -82,13 +82,8 @@ impl<'a> Loader<'a> {
             .filter(|blob| blob.zone() == Zone::FSegment);
         scanned
             .filter_map(|blob| blob.slice(0, RSDP_LENGTH).ok())
-            .find_map(|range| {
-                let mut found = false;
-                memory.edit(range, |bytes| {
-                    found = bytes.first_chunk() == Some(&SIGNATURE);
-                });
-                found.then_some(range.start())
-            })
+            .find(|range| memory.edit(*range, |bytes| bytes.first_chunk() == Some(&SIGNATURE)))
+            .map(Range::start)
     }
 
     /// Runs the commands that connect the loaded files.
@@ -98,8 +93,7 @@ impl<'a> Loader<'a> {
     pub fn link(
         &mut self,
         fw_cfg: &mut impl Transport,
-        files: &Directory,
-        directory: &mut DirectoryBuffer,
+        files: &mut Directory<'_>,
         memory: &mut impl BlobMemory,
     ) -> Result<(), LoaderError> {
         let blobs = &self.blobs;
@@ -107,9 +101,7 @@ impl<'a> Loader<'a> {
             .for_each(fw_cfg, |fw_cfg, command| match command.command.get() {
                 COMMAND_ADD_POINTER => commands::add_pointer(command, blobs, memory),
                 COMMAND_ADD_CHECKSUM => commands::add_checksum(command, blobs, memory),
-                COMMAND_WRITE_POINTER => {
-                    commands::write_pointer(command, blobs, fw_cfg, files, directory)
-                }
+                COMMAND_WRITE_POINTER => commands::write_pointer(command, blobs, fw_cfg, files),
                 _ => Ok(()), // padding, what the first pass did, or a command newer than we are
             })
     }

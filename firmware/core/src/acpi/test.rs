@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 use super::*;
-use crate::fw_cfg::TransferError;
+use crate::fw_cfg::{DirectoryBuffer, TransferError};
 use abi::checksum;
 use abi::fw_cfg::{FileEntry, Key};
 use abi::table_loader::{
@@ -83,11 +83,12 @@ impl Transport for Device {
 struct Bytes(BTreeMap<u64, u8>);
 
 impl BlobMemory for Bytes {
-    fn edit(&mut self, range: Range, edit: impl FnOnce(&mut [u8])) {
+    fn edit<T>(&mut self, range: Range, edit: impl FnOnce(&mut [u8]) -> T) -> T {
         let addresses = range.start()..range.end();
         let mut bytes: Vec<u8> = addresses.clone().map(|address| self.0[&address]).collect();
-        edit(&mut bytes);
+        let result = edit(&mut bytes);
         self.0.extend(addresses.zip(bytes));
+        result
     }
 }
 
@@ -159,14 +160,8 @@ fn run_bytes(script: &[u8]) -> Result<(Bytes, Vec<u8>, Option<u64>), LoaderError
     let mut directory = DirectoryBuffer::new_zeroed();
     let mut commands = CommandBuffer::new_zeroed();
     let mut storage = Box::new([Blob::new_zeroed(); MAX_BLOBS]);
-    let files = Directory::read(&mut device, &mut directory).unwrap();
-    let mut loader = Loader::gather(
-        &mut device,
-        &files,
-        &mut directory,
-        &mut commands,
-        &mut storage,
-    )?;
+    let mut files = Directory::read(&mut device, &mut directory).unwrap();
+    let mut loader = Loader::gather(&mut device, &mut files, &mut commands, &mut storage)?;
     let mut memory = Bytes::default();
     let mut high = 0x20_0000;
     for blob in loader.blobs.iter_mut() {
@@ -180,7 +175,7 @@ fn run_bytes(script: &[u8]) -> Result<(Bytes, Vec<u8>, Option<u64>), LoaderError
         let bytes = &device.files[usize::from(blob.file().key.0 - 0x20)].1;
         memory.0.extend((at..).zip(bytes.iter().copied()));
     }
-    loader.link(&mut device, &files, &mut directory, &mut memory)?;
+    loader.link(&mut device, &mut files, &mut memory)?;
     let rsdp = loader.rsdp(&mut memory);
     Ok((memory, device.files[3].1.clone(), rsdp))
 }
@@ -201,15 +196,8 @@ fn no_script_loads_nothing() {
     let mut directory = DirectoryBuffer::new_zeroed();
     let mut commands = CommandBuffer::new_zeroed();
     let mut storage = Box::new([Blob::new_zeroed(); MAX_BLOBS]);
-    let files = Directory::read(&mut device, &mut directory).unwrap();
-    let loader = Loader::gather(
-        &mut device,
-        &files,
-        &mut directory,
-        &mut commands,
-        &mut storage,
-    )
-    .unwrap();
+    let mut files = Directory::read(&mut device, &mut directory).unwrap();
+    let loader = Loader::gather(&mut device, &mut files, &mut commands, &mut storage).unwrap();
     assert_eq!(loader.blobs.iter().count(), 0);
 }
 

@@ -39,9 +39,7 @@ impl File {
 
 /// The files this firmware uses, where the VMM offers them.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Directory {
-    /// How many files there are in all.
-    count: usize,
+pub struct KnownFiles {
     /// [`file::E820`].
     pub e820: Option<File>,
     /// [`file::LOG`].
@@ -52,48 +50,61 @@ pub struct Directory {
     pub trace: Option<File>,
 }
 
-impl Directory {
+/// The directory, and the buffer that holds a stretch of it.
+#[derive(Debug)]
+pub struct Directory<'a> {
+    /// The files we know by name.
+    pub known: KnownFiles,
+    /// How many files there are in all.
+    count: usize,
+    buffer: &'a mut DirectoryBuffer,
+}
+
+impl<'a> Directory<'a> {
     /// Reads the directory once, whatever its length.
     ///
     /// # Errors
     /// The transfer failed, or the directory claims more files than there are keys.
     pub fn read(
         fw_cfg: &mut impl Transport,
-        buffer: &mut DirectoryBuffer,
+        buffer: &'a mut DirectoryBuffer,
     ) -> Result<Self, DirectoryError> {
-        let mut directory = Self::default();
+        let mut known = KnownFiles::default();
         fw_cfg.read(Key::FILE_DIR, buffer.as_mut_bytes())?;
         let count = buffer.count.get();
         if count > MAX_FILES {
             return Err(DirectoryError::TooManyFiles { found: count });
         }
-        directory.count = count as usize;
-        let mut left = directory.count;
-        while let Some(entries) = next_stretch(fw_cfg, buffer, directory.count, left)? {
+        let count = count as usize;
+        let mut left = count;
+        while let Some(entries) = next_stretch(fw_cfg, buffer, count, left)? {
             for entry in entries {
-                directory.note(entry);
+                known.note(entry);
             }
             left = left.saturating_sub(entries.len());
         }
-        Ok(directory)
+        Ok(Self {
+            known,
+            count,
+            buffer,
+        })
     }
 
-    /// The file called `name`, which ends with its NUL. `buffer` is the one the directory was read
-    /// through: as long as one stretch holds all files, they are still there.
+    /// The file called `name`, which ends with its NUL. As long as one stretch holds all files,
+    /// they are still in the buffer.
     ///
     /// # Errors
     /// The transfer failed.
     pub fn find(
-        &self,
+        &mut self,
         fw_cfg: &mut impl Transport,
-        buffer: &mut DirectoryBuffer,
         name: &[u8; FILE_NAME_SIZE],
     ) -> Result<Option<File>, DirectoryError> {
         if self.count > DEFAULT_FILE_SLOTS {
-            fw_cfg.read(Key::FILE_DIR, buffer.as_mut_bytes())?;
+            fw_cfg.read(Key::FILE_DIR, self.buffer.as_mut_bytes())?;
         }
         let mut left = self.count;
-        while let Some(entries) = next_stretch(fw_cfg, buffer, self.count, left)? {
+        while let Some(entries) = next_stretch(fw_cfg, self.buffer, self.count, left)? {
             if let Some(entry) = entries.iter().find(|entry| same_name(&entry.name, name)) {
                 return Ok(Some(File::of(entry)));
             }
@@ -101,18 +112,23 @@ impl Directory {
         }
         Ok(None)
     }
+}
 
+impl KnownFiles {
+    /// Keeps the file if it is one of them. One word decides for nearly every other file.
     fn note(&mut self, entry: &FileEntry) {
-        let slot = if is_named(entry, file::E820) {
-            &mut self.e820
-        } else if is_named(entry, file::LOG) {
-            &mut self.log
-        } else if is_named(entry, file::TABLE_LOADER) {
-            &mut self.table_loader
-        } else if is_named(entry, file::TRACE) {
-            &mut self.trace
-        } else {
+        const E820: u64 = first_word(file::E820);
+        const OPTION: u64 = first_word(file::LOG); // and TRACE
+        const TABLE_LOADER: u64 = first_word(file::TABLE_LOADER);
+        let Some(word) = entry.name.first_chunk::<8>() else {
             return;
+        };
+        let slot = match u64::from_le_bytes(*word) {
+            E820 if is_named(entry, file::E820) => &mut self.e820,
+            OPTION if is_named(entry, file::LOG) => &mut self.log,
+            OPTION if is_named(entry, file::TRACE) => &mut self.trace,
+            TABLE_LOADER if is_named(entry, file::TABLE_LOADER) => &mut self.table_loader,
+            _ => return,
         };
         *slot = Some(File::of(entry));
     }
@@ -139,13 +155,18 @@ fn next_stretch<'a>(
     Ok(Some(entries))
 }
 
-/// Compares through the NUL that ends the name. Nearly every other name differs in its first eight
-/// bytes, one word compare; the call for the rest is then not made.
+/// The first eight bytes of a name, as they stand in a directory entry.
+const fn first_word(name: &str) -> u64 {
+    match name.as_bytes().first_chunk::<8>() {
+        Some(word) => u64::from_le_bytes(*word),
+        None => 0,
+    }
+}
+
+/// Compares through the NUL that ends the name.
 #[inline(always)]
 fn is_named(entry: &FileEntry, name: &'static str) -> bool {
-    entry.name.first_chunk::<8>() == name.as_bytes().first_chunk::<8>()
-        && entry.name.get(..name.len()) == Some(name.as_bytes())
-        && entry.name.get(name.len()) == Some(&0)
+    entry.name.get(..name.len()) == Some(name.as_bytes()) && entry.name.get(name.len()) == Some(&0)
 }
 
 /// Whether two names are the same, eight bytes at a time up to the word that ends with a NUL.
@@ -259,14 +280,15 @@ mod test {
         }
     }
 
-    fn read(script: &mut Script) -> Result<Directory, DirectoryError> {
-        Directory::read(script, &mut DirectoryBuffer::new_zeroed())
+    fn read(script: &mut Script) -> Result<KnownFiles, DirectoryError> {
+        let mut buffer = DirectoryBuffer::new_zeroed();
+        Directory::read(script, &mut buffer).map(|directory| directory.known)
     }
 
     #[test]
     fn an_empty_directory_offers_nothing() {
         let mut script = Script::new(0, std::iter::empty());
-        assert_eq!(read(&mut script), Ok(Directory::default()));
+        assert_eq!(read(&mut script), Ok(KnownFiles::default()));
         assert_eq!(script.transfers, 1);
     }
 
@@ -332,12 +354,6 @@ mod test {
     #[test]
     fn names_without_a_nul_match_nothing() {
         let mut script = Script::new(1, std::iter::once("e".repeat(56)));
-        assert_eq!(
-            read(&mut script),
-            Ok(Directory {
-                count: 1,
-                ..Directory::default()
-            })
-        );
+        assert_eq!(read(&mut script), Ok(KnownFiles::default()));
     }
 }

@@ -6,7 +6,7 @@
 
 mod directory;
 
-pub use directory::{Directory, DirectoryBuffer, DirectoryError, File, same_name};
+pub use directory::{Directory, DirectoryBuffer, DirectoryError, File, KnownFiles, same_name};
 
 use crate::memory::Range;
 use abi::fw_cfg::Key;
@@ -83,7 +83,7 @@ pub struct TransferError {
     /// The item that was selected.
     pub key: Key,
     /// How many bytes were asked for.
-    pub length: usize,
+    pub length: u32,
     /// The control field the device left behind (0: it never finished).
     pub control: u32,
 }

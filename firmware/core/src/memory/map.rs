@@ -23,6 +23,16 @@ pub struct Region {
 }
 
 impl Region {
+    /// A range and its E820 type.
+    #[must_use]
+    pub fn new(range: Range, kind: u32) -> Self {
+        Self {
+            start: range.start(),
+            end: range.end(),
+            kind: kind.into(),
+        }
+    }
+
     /// The addresses it covers.
     #[must_use]
     pub const fn range(&self) -> Range {
@@ -68,36 +78,7 @@ impl<'a> MemoryMap<'a> {
     /// # Errors
     /// The map is full.
     pub fn set(&mut self, range: Range, kind: u32) -> Result<(), MapFull> {
-        self.clear(range)?;
-        if range.is_empty() {
-            return Ok(());
-        }
-        let kind = u64::from(kind);
-        let at = self
-            .regions()
-            .iter()
-            .take_while(|region| region.start < range.start())
-            .count();
-        let (mut start, mut end) = (range.start(), range.end());
-        let mut from = at;
-        let mut to = at;
-        if let Some(below) = at
-            .checked_sub(1)
-            .and_then(|index| self.regions().get(index))
-            && below.end == start
-            && below.kind == kind
-        {
-            start = below.start;
-            from = from.saturating_sub(1);
-        }
-        if let Some(above) = self.regions().get(at)
-            && above.start == end
-            && above.kind == kind
-        {
-            end = above.end;
-            to = to.saturating_add(1);
-        }
-        self.splice(from, to, &[Region { start, end, kind }])
+        self.replace(range, &mut [Region::new(range, kind)])
     }
 
     /// Makes `range` be nothing: neither RAM nor reserved.
@@ -105,57 +86,87 @@ impl<'a> MemoryMap<'a> {
     /// # Errors
     /// The map is full (a region was cut in two).
     pub fn clear(&mut self, range: Range) -> Result<(), MapFull> {
-        if range.is_empty() {
-            return Ok(());
-        }
-        let mut index = 0;
-        while let Some(&region) = self.regions().get(index) {
-            let next = index.saturating_add(1);
-            if region.start >= range.end() {
-                break;
-            }
-            if region.end <= range.start() {
-                index = next;
-                continue;
-            }
-            let below = Region {
-                end: range.start(),
-                ..region
-            };
-            let above = Region {
-                start: range.end(),
-                ..region
-            };
-            match (below.start < below.end, above.start < above.end) {
-                (true, true) => return self.splice(index, next, &[below, above]),
-                (true, false) => {
-                    self.splice(index, next, &[below])?;
-                    index = next;
-                }
-                (false, true) => return self.splice(index, next, &[above]),
-                (false, false) => self.splice(index, next, &[])?,
-            }
-        }
-        Ok(())
+        self.replace(range, &mut [])
     }
 
-    /// Replaces the regions `from..to` by `with`.
-    fn splice(&mut self, from: usize, to: usize, with: &[Region]) -> Result<(), MapFull> {
-        let behind = from.saturating_add(with.len());
-        let len = self
-            .len
-            .saturating_sub(to.saturating_sub(from))
-            .saturating_add(with.len());
+    /// Makes `window` be what `with` says, and nothing elsewhere, whatever it was before. `with` is
+    /// as this map: sorted, apart, without empty regions and with neighbours of one kind merged;
+    /// and it lies inside `window`.
+    ///
+    /// # Errors
+    /// The map is full.
+    pub fn replace(&mut self, window: Range, with: &mut [Region]) -> Result<(), MapFull> {
+        if window.is_empty() {
+            return Ok(());
+        }
+        let past_the_end = |last: &Region| last.end < window.start();
+        if self.regions().last().is_none_or(past_the_end) {
+            return self.append(with);
+        }
+        // Only what overlaps the window or touches it can change: the regions `from..to`.
+        let (mut from, mut below, mut above) = (0usize, None, None);
+        let mut to = self.len;
+        for (index, region) in self.regions().iter().enumerate() {
+            if region.end < window.start() {
+                from = index.wrapping_add(1);
+                continue;
+            }
+            if region.start > window.end() {
+                to = index;
+                break;
+            }
+            if region.start < window.start() {
+                let end = region.end.min(window.start());
+                below = Some(Region { end, ..*region });
+            }
+            if region.end > window.end() {
+                let start = region.start.max(window.end());
+                above = Some(Region { start, ..*region });
+            }
+        }
+        if let (Some(part), Some(first)) = (below, with.first_mut())
+            && part.end == first.start
+            && part.kind == first.kind
+        {
+            first.start = part.start;
+            below = None;
+        }
+        if let (Some(part), Some(last)) = (above, with.last_mut())
+            && part.start == last.end
+            && part.kind == last.kind
+        {
+            last.end = part.end;
+            above = None;
+        }
+
+        let parts = usize::from(below.is_some()).wrapping_add(above.is_some().into());
+        let behind = from.wrapping_add(with.len()).wrapping_add(parts);
+        let len = behind.wrapping_add(self.len.wrapping_sub(to));
         if len > self.storage.len() {
             return Err(MapFull);
         }
-        if behind != to && to < self.len {
+        if to < self.len && behind != to {
             self.storage.copy_within(to..self.len, behind);
         }
-        if let Some(gap) = self.storage.get_mut(from..behind) {
-            for (slot, region) in gap.iter_mut().zip(with) {
-                *slot = *region;
+        let mut slots = self.storage.iter_mut().skip(from);
+        let mut put = |region: Region| {
+            if let Some(slot) = slots.next() {
+                *slot = region;
             }
+        };
+        below.into_iter().for_each(&mut put);
+        with.iter().copied().for_each(&mut put);
+        above.into_iter().for_each(&mut put);
+        self.len = len;
+        Ok(())
+    }
+
+    /// Adds regions behind the last one, which they do not touch.
+    fn append(&mut self, with: &[Region]) -> Result<(), MapFull> {
+        let len = self.len.wrapping_add(with.len());
+        let slots = self.storage.get_mut(self.len..len).ok_or(MapFull)?;
+        for (slot, region) in slots.iter_mut().zip(with) {
+            *slot = *region;
         }
         self.len = len;
         Ok(())
@@ -369,6 +380,42 @@ mod test {
                 }
             }
             prop_assert_eq!(seen, plain);
+        }
+
+        /// A window of several regions equals clearing it and setting them one by one.
+        #[test]
+        fn replace_equals_clear_and_set(
+            before in proptest::collection::vec((0u64..64, 0u64..64, 1u32..4), 0..10),
+            edges in proptest::collection::btree_set(0u64..64, 2..10),
+            kinds in proptest::collection::vec(0u32..4, 10),
+        ) {
+            let (mut one, mut other) = (storage(), storage());
+            let (mut one, mut other) = (MemoryMap::new(&mut one), MemoryMap::new(&mut other));
+            for (a, b, kind) in before {
+                one.set(Range::between(a, b), kind).unwrap();
+                other.set(Range::between(a, b), kind).unwrap();
+            }
+            let edges: Vec<u64> = edges.into_iter().collect();
+            let window = Range::between(edges[0], edges[edges.len() - 1]);
+            let pieces: Vec<(Range, u32)> = edges
+                .windows(2)
+                .map(|pair| Range::between(pair[0], pair[1]))
+                .zip(kinds)
+                .filter(|(_, kind)| *kind != 0)
+                .collect();
+            other.clear(window).unwrap();
+            let mut with: Vec<Region> = Vec::new();
+            for (range, kind) in pieces {
+                other.set(range, kind).unwrap();
+                match with.last_mut() {
+                    Some(last) if last.end == range.start() && last.kind == u64::from(kind) => {
+                        last.end = range.end();
+                    }
+                    _ => with.push(Region::new(range, kind)),
+                }
+            }
+            one.replace(window, &mut with).unwrap();
+            prop_assert_eq!(list(&one), list(&other));
         }
 
         #[test]

@@ -5,7 +5,7 @@ use super::tables::Tables;
 use super::{Handoff, PlanError};
 use crate::memory::{MemoryMap, Range, Region};
 use abi::e820::{E820Entry, MAX_ENTRIES, TYPE_RAM, TYPE_RESERVED};
-use abi::layout::{HIGH_RAM_START, LOW_RAM_END, ROM_ALIAS_END, ROM_ALIAS_START, ROM_SIZE, ROM_TOP};
+use abi::layout::{HIGH_RAM_START, ROM_ALIAS_END, ROM_ALIAS_START, ROM_SIZE, ROM_TOP};
 
 /// Joins the VMM's records, in any order and overlapping at will: what one of them reserves is
 /// not RAM, whatever another says.
@@ -33,16 +33,21 @@ pub fn reserve_low(
     handoff: &Handoff,
     tables: &Tables,
 ) -> Result<(), PlanError> {
-    memory.clear(Range::between(LOW_RAM_END, HIGH_RAM_START))?;
-    for used in tables.used {
-        memory.set(used, TYPE_RESERVED)?;
+    // All between the block and 1 MiB at once; the tables end where the image begins.
+    let image = Range::between(ROM_ALIAS_START, ROM_ALIAS_END);
+    let [tables, scanned] = tables.used;
+    let reserved =
+        |from: Range, to: Range| Region::new(Range::between(from.start(), to.end()), TYPE_RESERVED);
+    let block = reserved(handoff.block, handoff.block);
+    let window = Range::between(handoff.block.start(), HIGH_RAM_START);
+    if tables.is_empty() || tables.end() == scanned.start() {
+        let all = if tables.is_empty() { scanned } else { tables };
+        memory.replace(window, &mut [block, reserved(all, image)])?;
+    } else {
+        let three = &mut [block, reserved(tables, tables), reserved(scanned, image)];
+        memory.replace(window, three)?;
     }
     // Whatever a map says, the image ends at 4 GiB, and those are the bytes that run below 1 MiB.
     memory.clear(Range::between(ROM_TOP - ROM_SIZE, ROM_TOP))?;
-    memory.set(handoff.block, TYPE_RESERVED)?;
-    memory.set(
-        Range::between(ROM_ALIAS_START, ROM_ALIAS_END),
-        TYPE_RESERVED,
-    )?;
     Ok(())
 }

@@ -15,7 +15,7 @@ use abi::mp::{
     IO_APIC_ENABLED, InterruptEntry, IoApicEntry, PROCESSOR_BOOTSTRAP, PROCESSOR_ENABLED,
     ProcessorEntry, SPEC_REVISION_1_4,
 };
-use zerocopy::little_endian::U16;
+use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Size in bytes of the floating pointer.
@@ -84,6 +84,14 @@ const LOCAL_WIRES: [InterruptEntry; 2] = [
     },
 ];
 
+/// Sum of the wires' bytes as they stand above, so that nobody adds them up on every boot.
+const WIRES_SUM: u8 = {
+    const BYTES: usize = size_of::<InterruptEntry>();
+    let isa: [u8; BYTES * ISA_WIRES.len()] = zerocopy::transmute!(ISA_WIRES);
+    let local: [u8; BYTES * LOCAL_WIRES.len()] = zerocopy::transmute!(LOCAL_WIRES);
+    checksum::sum_const(&isa).wrapping_add(checksum::sum_const(&local))
+};
+
 /// What follows the processor entries; its size does not depend on the machine.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -103,11 +111,29 @@ const FIXED_SIZE: u64 = (size_of::<ConfigHeader>() + size_of::<Wiring>()) as u64
 /// Size in bytes of the configuration table.
 #[must_use]
 pub fn table_size(processors: &Processors) -> u64 {
-    let named = processors.apic_ids().flatten().count() as u64;
-    named
+    processors
+        .named()
         .saturating_mul(size_of::<ProcessorEntry>() as u64)
         .saturating_add(FIXED_SIZE)
 }
+
+/// The floating pointer before it points anywhere.
+const POINTER: FloatingPointer = FloatingPointer {
+    signature: FLOATING_POINTER_SIGNATURE,
+    physical_address: U32::ZERO,
+    length: 1,
+    spec_rev: SPEC_REVISION_1_4,
+    checksum: 0,
+    feature1: 0,
+    feature2: 0,
+    feature3_5: [0; 3],
+};
+
+/// Sum of its bytes.
+const POINTER_SUM: u8 = {
+    let bytes: [u8; size_of::<FloatingPointer>()] = zerocopy::transmute!(POINTER);
+    checksum::sum_const(&bytes)
+};
 
 /// Writes the floating pointer to a table at `table`.
 pub fn write_pointer(bytes: &mut [u8], table: Range) {
@@ -115,16 +141,12 @@ pub fn write_pointer(bytes: &mut [u8], table: Range) {
         return;
     };
     *pointer = FloatingPointer {
-        signature: FLOATING_POINTER_SIGNATURE,
         physical_address: u32::try_from(table.start()).unwrap_or_default().into(),
-        length: 1,
-        spec_rev: SPEC_REVISION_1_4,
-        checksum: 0,
-        feature1: 0,
-        feature2: 0,
-        feature3_5: [0; 3],
+        ..POINTER
     };
-    pointer.checksum = checksum::complement(pointer.as_bytes());
+    let address = pointer.physical_address.to_bytes();
+    let sum = checksum::sum_const(&address).wrapping_add(POINTER_SUM);
+    pointer.checksum = sum.wrapping_neg();
 }
 
 /// Writes the configuration table into `bytes`, which has [`table_size`] bytes.
@@ -143,12 +165,12 @@ pub fn write_table(bytes: &mut [u8], processors: &Processors, irq0_override: boo
     };
 
     let highest = write_processors(cpus, processors);
-    write_wiring(wiring, highest, irq0_override);
+    let wiring_sum = write_wiring(wiring, highest, irq0_override);
     *header = ConfigHeader {
         signature: CONFIG_SIGNATURE,
         base_table_length: length.into(),
         spec_rev: SPEC_REVISION_1_4,
-        checksum: 0,
+        checksum: wiring_sum,
         oem_id: *b"QBOOT-RS",
         product_id: *b"MICROVM     ",
         oem_table_pointer: 0.into(),
@@ -162,9 +184,11 @@ pub fn write_table(bytes: &mut [u8], processors: &Processors, irq0_override: boo
         extended_table_checksum: 0,
         reserved: 0,
     };
-    let complement = checksum::complement(bytes);
+    // The sum of what follows the processors stands in the checksum's place meanwhile.
+    let rest = bytes.len().saturating_sub(size_of::<Wiring>());
+    let sum = checksum::sum(bytes.get(..rest).unwrap_or_default());
     if let Ok((header, _)) = ConfigHeader::mut_from_prefix(bytes) {
-        header.checksum = complement;
+        header.checksum = sum.wrapping_neg();
     }
 }
 
@@ -189,7 +213,8 @@ fn write_processors(entries: &mut [ProcessorEntry], processors: &Processors) -> 
     highest
 }
 
-fn write_wiring(wiring: &mut Wiring, highest_cpu: u8, irq0_override: bool) {
+/// Returns the sum of its bytes.
+fn write_wiring(wiring: &mut Wiring, highest_cpu: u8, irq0_override: bool) -> u8 {
     // Section 4.3.3: unique among all APICs. With 255 processors no 8-bit ID is left; xAPIC
     // systems do not use this one, so it may then be 0.
     let io_apic_id = match highest_cpu.checked_add(1) {
@@ -208,14 +233,20 @@ fn write_wiring(wiring: &mut Wiring, highest_cpu: u8, irq0_override: bool) {
         flags: IO_APIC_ENABLED,
         address: u32::try_from(IO_APIC_ADDR).unwrap_or_default().into(),
     };
+    let mut sum = checksum::sum_const(wiring.bus.as_bytes())
+        .wrapping_add(checksum::sum_const(wiring.io_apic.as_bytes()))
+        .wrapping_add(WIRES_SUM);
     wiring.isa = ISA_WIRES;
     for entry in &mut wiring.isa {
         entry.destination_apic_id = io_apic_id;
+        sum = sum.wrapping_add(io_apic_id);
     }
     if let (true, Some(timer)) = (irq0_override, wiring.isa.first_mut()) {
         timer.destination_apic_input = 2;
+        sum = sum.wrapping_add(2); // it was 0
     }
     wiring.local = LOCAL_WIRES;
+    sum
 }
 
 #[cfg(test)]

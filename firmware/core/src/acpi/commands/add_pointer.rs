@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! ADD_POINTER: a number inside one file becomes the address of something inside another.
 
-use super::{checked, checked_size, operands};
+use super::{checked_size, operands, part};
 use crate::acpi::blobs::Blobs;
 use crate::acpi::{BlobMemory, Problem};
 use abi::table_loader::{AddPointer, Command};
@@ -13,20 +13,31 @@ pub fn add_pointer(
     memory: &mut impl BlobMemory,
 ) -> Result<(), Problem> {
     let operands: &AddPointer = operands(command)?;
-    let dest = checked(&operands.dest)?;
     let size = checked_size(operands.size)?;
-    let source = blobs.find(checked(&operands.src)?)?.place().start();
+    let source = blobs.find(&operands.src)?.place().start();
+    let blob = blobs.find(&operands.dest)?;
     let offset = operands.offset.get();
-    let number = blobs.find(dest)?.slice(offset, size)?;
-    memory.edit(number, |bytes| {
-        let mut value = [0; 8];
-        if let Some(value) = value.get_mut(..bytes.len()) {
-            value.copy_from_slice(bytes);
-        }
-        let sum = u64::from_le_bytes(value).wrapping_add(source).to_le_bytes();
-        if let Some(sum) = sum.get(..bytes.len()) {
-            bytes.copy_from_slice(sum);
-        }
-    });
-    Ok(())
+    memory.edit(blob.place(), |bytes| {
+        let number = part(bytes, offset, size).ok_or_else(|| blob.outside(offset, size))?;
+        add(number, source);
+        Ok(())
+    })
+}
+
+/// Adds `address` to a little-endian number of 1, 2, 4 or 8 bytes; what leaves it is lost.
+fn add(number: &mut [u8], address: u64) {
+    if let Ok(number) = <&mut [u8; 8]>::try_from(&mut *number) {
+        *number = u64::from_le_bytes(*number)
+            .wrapping_add(address)
+            .to_le_bytes();
+        return;
+    }
+    let mut carry = 0;
+    for (byte, addend) in number.iter_mut().zip(address.to_le_bytes()) {
+        carry = u16::from(*byte)
+            .wrapping_add(addend.into())
+            .wrapping_add(carry);
+        [*byte, _] = carry.to_le_bytes();
+        carry >>= 8;
+    }
 }

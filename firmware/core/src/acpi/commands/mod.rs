@@ -12,7 +12,7 @@ pub use allocate::allocate;
 pub use write_pointer::write_pointer;
 
 use super::Problem;
-use abi::table_loader::{BODY_SIZE, Command, FileName};
+use abi::table_loader::{BODY_SIZE, Command};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 /// The operands of a command. All kinds fill the body, so this cannot fail.
@@ -24,18 +24,17 @@ where
     T::ref_from_bytes(&command.body).map_err(|_| Problem::Unterminated)
 }
 
-/// Accepts a name that ends inside its field.
-fn checked(name: &FileName) -> Result<&FileName, Problem> {
-    match name.last() {
-        Some(0) => Ok(name),
-        _ => Err(Problem::Unterminated),
-    }
-}
-
 /// Accepts the size of a number.
 fn checked_size(size: u8) -> Result<u32, Problem> {
     match size {
         1 | 2 | 4 | 8 => Ok(size.into()),
         _ => Err(Problem::PointerSize(size)),
     }
+}
+
+/// `length` bytes at `offset` of a loaded file; `None` if they pass its end.
+fn part(bytes: &mut [u8], offset: u32, length: u32) -> Option<&mut [u8]> {
+    bytes
+        .get_mut(offset as usize..)
+        .and_then(|bytes| bytes.get_mut(..length as usize))
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! WRITE_POINTER: the VMM is told where a file lies.
 
-use super::{checked, checked_size, operands};
+use super::{checked_size, operands};
 use crate::acpi::Problem;
-use crate::acpi::blobs::Blobs;
-use crate::fw_cfg::{Directory, DirectoryBuffer, Transport};
+use crate::acpi::blobs::{Blobs, ended};
+use crate::fw_cfg::{Directory, Transport};
 use abi::table_loader::{Command, WritePointer};
 
 /// Writes the address into the `fw_cfg` file.
@@ -12,17 +12,15 @@ pub fn write_pointer(
     command: &Command,
     blobs: &Blobs<'_>,
     fw_cfg: &mut impl Transport,
-    files: &Directory,
-    directory: &mut DirectoryBuffer,
+    files: &mut Directory<'_>,
 ) -> Result<(), Problem> {
     let operands: &WritePointer = operands(command)?;
-    let dest = checked(&operands.dest)?;
+    let dest = &operands.dest;
+    ended(dest)?;
     let size = checked_size(operands.size)?;
-    let source = blobs.find(checked(&operands.src)?)?;
+    let source = blobs.find(&operands.src)?;
     let target = source.slice(operands.src_offset.get(), 1)?;
-    let file = files
-        .find(fw_cfg, directory, dest)?
-        .ok_or(Problem::NoSuchFile)?;
+    let file = files.find(fw_cfg, dest)?.ok_or(Problem::NoSuchFile)?;
     let offset = operands.dest_offset.get();
     if offset.checked_add(size).is_none_or(|end| end > file.size) {
         return Err(Problem::Outside {
