@@ -26,8 +26,31 @@ pub const DEFAULT_SETUP_SECTS: u8 = 4;
 /// Unit of [`SetupHeader::syssize`]: 16-byte paragraphs.
 pub const PARAGRAPH_SIZE: usize = 16;
 
+/// Protocol 2.00: the first with a setup header.
+pub const VERSION_2_00: u16 = 0x0200;
+/// Protocol 2.03: `initrd_addr_max`.
+pub const VERSION_2_03: u16 = 0x0203;
+/// Protocol 2.04: all 32 bits of `syssize`.
+pub const VERSION_2_04: u16 = 0x0204;
+/// Protocol 2.05: `kernel_alignment` and `relocatable_kernel`.
+pub const VERSION_2_05: u16 = 0x0205;
+/// Protocol 2.06: `cmdline_size`.
+pub const VERSION_2_06: u16 = 0x0206;
+/// Protocol 2.10: `pref_address` and `init_size`, without which nobody can tell what memory a
+/// kernel needs that is entered behind its setup part.
+pub const VERSION_2_10: u16 = 0x020a;
 /// Protocol 2.12: `xloadflags` and with it the 64-bit entry point.
 pub const VERSION_2_12: u16 = 0x020c;
+
+/// Highest address of an initrd's last byte before protocol 2.03.
+pub const DEFAULT_INITRD_ADDR_MAX: u32 = 0x37ff_ffff;
+/// Longest command line in bytes, without the NUL, before protocol 2.06.
+pub const DEFAULT_CMDLINE_SIZE: u32 = 255;
+
+/// First byte of [`SetupHeader::jump`].
+pub const JUMP_SHORT: u8 = 0xeb;
+/// What the second byte of [`SetupHeader::jump`] counts from; the header ends where it leads.
+pub const JUMP_BASE: usize = 0x202;
 
 /// Distance of the 64-bit entry point from the load address of the protected-mode kernel.
 pub const ENTRY_64_OFFSET: u64 = 0x200;

@@ -62,7 +62,7 @@ impl Log {
         self.phase("enter", entry);
         if self.options.trace {
             let kernel = match entry {
-                Entry::Linux64 { .. } => TRACE_KERNEL_LINUX,
+                Entry::Linux64 { .. } | Entry::Linux32 { .. } => TRACE_KERNEL_LINUX,
                 Entry::Pvh { .. } => TRACE_KERNEL_PVH,
             };
             report(ReportPort::TraceKernel, kernel);

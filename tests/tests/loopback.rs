@@ -287,13 +287,28 @@ fn a_processor_count_that_makes_no_sense_is_refused() {
 }
 
 #[test]
+fn a_kernel_without_the_64_bit_flag_is_entered_in_32_bits() {
+    let mut header = header(0x1000, 0x80_0000);
+    header.xloadflags = 0.into();
+    let booted = boot(
+        with_bzimage(items(), &bzimage(&header, &pattern(0x1000))),
+        true,
+    )
+    .1;
+    let Entry::Linux32 { entry, .. } = booted.unwrap().entry else {
+        panic!("not the 32-bit entry");
+    };
+    assert_eq!(entry, 0x100_0000);
+}
+
+#[test]
 fn every_kernel_that_cannot_be_started_has_its_sentence() {
     let plain = header(0x1000, 0x80_0000);
     let linux = |header: &_| with_bzimage(items(), &bzimage(header, &pattern(0x1000)));
     let mut old = plain;
-    old.version = 0x020b.into();
-    let mut only_32 = plain;
-    only_32.xloadflags = 0.into();
+    old.version = 0x01ff.into();
+    let mut astray = plain;
+    astray.jump = [0xeb, 0xff];
     let mut crooked = plain;
     crooked.kernel_alignment = 3.into();
     let mut foreign = plain;
@@ -317,12 +332,12 @@ fn every_kernel_that_cannot_be_started_has_its_sentence() {
         ),
         (
             linux(&old),
-            "kernel: expected boot protocol 2.12 or later for its 64-bit entry, found version 0x20b",
+            "kernel: expected boot protocol 2.00 or later, found version 0x1ff",
             FailureCode::KernelFormat,
         ),
         (
-            linux(&only_32),
-            "kernel: expected a 64-bit entry point (xloadflags bit 0), found xloadflags 0x0",
+            linux(&astray),
+            "kernel: expected a jump over its setup header (0xeb, 0 to 0x7f), found 0xeb, 0xff",
             FailureCode::KernelFormat,
         ),
         (

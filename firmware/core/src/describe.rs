@@ -24,7 +24,7 @@ impl fmt::Display for Kernel<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Pvh { image, entry } => write!(f, "PVH kernel at {image}, entry {entry:#x}"),
-            Self::Linux64 { header, size } => {
+            Self::Linux64 { header, size } | Self::Linux32 { header, size } => {
                 write!(
                     f,
                     "bzImage of {size} bytes, boot protocol {:#x}",
@@ -56,6 +56,9 @@ impl fmt::Display for Entry {
             }
             Self::Linux64 { entry, boot_params } => {
                 write!(f, "64-bit entry {entry:#x}, boot_params {boot_params:#x}")
+            }
+            Self::Linux32 { entry, boot_params } => {
+                write!(f, "32-bit entry {entry:#x}, boot_params {boot_params:#x}")
             }
         }
     }

@@ -35,10 +35,11 @@ global_asm!(
 );
 
 /// GDT selector: flat 32-bit code, for the way in and for PVH.
-pub const CODE32: u16 = 0x08;
+pub const CODE32: u16 = 0x20;
 /// GDT selector: 64-bit code; the number Linux's 64-bit boot protocol asks for (`__BOOT_CS`).
 pub const CODE64: u16 = 0x10;
-/// GDT selector: flat data; the number Linux's boot protocols ask for (`__BOOT_DS`).
+/// GDT selector: flat data; the number Linux's boot protocols ask for (`__BOOT_DS`), in the
+/// table for its 32-bit entry, too.
 pub const DATA: u16 = 0x18;
 
 /// Where `long64.s` ends; `extended_features` is CPUID leaf 0x8000_0001, EDX.

@@ -40,15 +40,14 @@ const REFUSALS: [Refusal; 5] = [
     },
     Refusal {
         name: "old-protocol",
-        sentence: "qboot-rs: kernel: expected boot protocol 2.12 or later for its 64-bit entry, \
-                   found version 0x20b",
-        arguments: |context| patched(context, "old-protocol", 0x206, &[0x0b, 0x02]),
+        sentence: "qboot-rs: kernel: expected boot protocol 2.00 or later, found version 0x1ff",
+        arguments: |context| patched(context, "old-protocol", 0x206, &[0xff, 0x01]),
     },
     Refusal {
-        name: "no-64-bit-entry",
-        sentence: "qboot-rs: kernel: expected a 64-bit entry point (xloadflags bit 0), \
-                   found xloadflags 0x0",
-        arguments: |context| patched(context, "no-64-bit-entry", 0x236, &[0, 0]),
+        name: "jump-past-the-setup",
+        sentence: "qboot-rs: kernel: expected a jump over its setup header (0xeb, 0 to 0x7f), \
+                   found 0xeb, 0xff",
+        arguments: |context| patched(context, "jump-past-the-setup", 0x201, &[0xff]),
     },
     Refusal {
         name: "no-dma-and-no-kernel",

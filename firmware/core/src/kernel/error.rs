@@ -29,16 +29,18 @@ pub enum KernelError {
         /// What stands where [`abi::linux::HEADER_MAGIC`] should, little-endian.
         magic: u32,
     },
-    /// A boot protocol that predates the 64-bit entry point.
+    /// A boot protocol from before the setup header.
     ProtocolTooOld {
         /// The protocol version.
         found: u16,
     },
-    /// A kernel without a 64-bit entry point.
-    No64BitEntry {
-        /// The header's flags.
-        xloadflags: u16,
+    /// No jump over the setup header, or one that leads elsewhere.
+    Jump {
+        /// What stands there.
+        found: [u8; 2],
     },
+    /// A kernel that has only the 16-bit entry point.
+    Only16Bit,
     /// A protected-mode part that ends before the 64-bit entry point.
     TooShort {
         /// Its size in bytes.
@@ -83,14 +85,17 @@ impl fmt::Display for KernelError {
             ),
             Self::ProtocolTooOld { found } => write!(
                 f,
-                "kernel: expected boot protocol 2.12 or later for its 64-bit entry, \
-                 found version {found:#x}"
+                "kernel: expected boot protocol 2.00 or later, found version {found:#x}"
             ),
-            Self::No64BitEntry { xloadflags } => write!(
+            Self::Jump { found } => write!(
                 f,
-                "kernel: expected a 64-bit entry point (xloadflags bit 0), \
-                 found xloadflags {xloadflags:#x}"
+                "kernel: expected a jump over its setup header (0xeb, 0 to 0x7f), \
+                 found {:#x}, {:#x}",
+                found[0], found[1]
             ),
+            Self::Only16Bit => {
+                f.write_str("kernel: expected a 32-bit or 64-bit entry point, found neither")
+            }
             Self::TooShort { size } => write!(
                 f,
                 "kernel: expected more than {ENTRY_64_OFFSET:#x} bytes behind the setup part, \

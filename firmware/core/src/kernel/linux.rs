@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The setup header of a bzImage.
+//! The setup header of a bzImage, and which of its entry points to take.
 //!
 //! Spec: Linux `Documentation/arch/x86/boot.rst`.
 
 use super::KernelError;
 use abi::linux::{
-    BOOT_FLAG, HEADER_MAGIC, SETUP_HEADER_OFFSET, SetupHeader, VERSION_2_12, XLoadFlags,
+    BOOT_FLAG, DEFAULT_CMDLINE_SIZE, DEFAULT_INITRD_ADDR_MAX, HEADER_MAGIC, JUMP_BASE, JUMP_SHORT,
+    LoadFlags, SETUP_HEADER_OFFSET, SetupHeader, VERSION_2_00, VERSION_2_03, VERSION_2_04,
+    VERSION_2_05, VERSION_2_06, VERSION_2_10, VERSION_2_12, XLoadFlags,
 };
+use core::mem::offset_of;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Room for the start of a bzImage's real-mode part, through the setup header.
@@ -17,8 +20,23 @@ pub struct SetupBuffer {
     pub(super) header: SetupHeader,
 }
 
-/// Accepts a header whose kernel has a 64-bit entry point.
-pub fn check_header(header: &SetupHeader) -> Result<(), KernelError> {
+/// The mode of the entry point to take: the widest that the header promises.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Width {
+    /// Real mode, at the start of the setup part.
+    Bits16,
+    /// Protected mode, at the load address.
+    Bits32,
+    /// Long mode, behind the load address.
+    Bits64,
+}
+
+/// Offset in the kernel file behind `init_size`.
+const INIT_SIZE_END: usize = SETUP_HEADER_OFFSET + offset_of!(SetupHeader, init_size) + 4;
+
+/// Checks a header, gives the fields that its protocol does not have the values that boot.rst
+/// tells boot loaders to assume, and says which entry point to take.
+pub fn check_header(header: &mut SetupHeader) -> Result<Width, KernelError> {
     if header.boot_flag.get() != BOOT_FLAG || header.header != HEADER_MAGIC {
         return Err(KernelError::NotLinux {
             boot_flag: header.boot_flag.get(),
@@ -26,18 +44,143 @@ pub fn check_header(header: &SetupHeader) -> Result<(), KernelError> {
         });
     }
     let version = header.version.get();
-    if version < VERSION_2_12 {
+    if version < VERSION_2_00 {
         return Err(KernelError::ProtocolTooOld { found: version });
     }
-    let flags = XLoadFlags::from_bits_retain(header.xloadflags.get());
-    if !flags.contains(XLoadFlags::KERNEL_64) {
-        return Err(KernelError::No64BitEntry {
-            xloadflags: flags.bits(),
-        });
+    // "0xEB followed by a signed offset relative to byte 0x202."
+    let [opcode, distance] = header.jump;
+    if opcode != JUMP_SHORT || distance > i8::MAX.unsigned_abs() {
+        return Err(KernelError::Jump { found: header.jump });
     }
+    complete(header, version);
     let alignment = header.kernel_alignment.get();
     if header.relocatable_kernel != 0 && !alignment.is_power_of_two() {
         return Err(KernelError::Alignment { found: alignment });
     }
-    Ok(())
+    Ok(widest_entry(header))
+}
+
+fn complete(header: &mut SetupHeader, version: u16) {
+    if version < VERSION_2_03 {
+        header.initrd_addr_max = DEFAULT_INITRD_ADDR_MAX.into();
+    }
+    if version < VERSION_2_04 {
+        header.syssize = 0.into(); // "the size of a bzImage kernel cannot be determined"
+    }
+    if version < VERSION_2_05 {
+        header.kernel_alignment = 0.into();
+        header.relocatable_kernel = 0;
+    }
+    if version < VERSION_2_06 {
+        header.cmdline_size = DEFAULT_CMDLINE_SIZE.into();
+    }
+    if version < VERSION_2_10 {
+        header.pref_address = 0.into();
+        header.init_size = 0.into();
+    }
+    if version < VERSION_2_12 {
+        header.xloadflags = 0.into();
+    }
+}
+
+/// A 64-bit entry point is promised by its flag. The 32-bit one has no flag: it is part of every
+/// kernel that is loaded high, but only a header with `init_size` lets a boot loader that skips
+/// the setup part keep that memory free. Programs that only borrow the header (network boot
+/// loaders, disk emulators) do all their work in the setup part, and none has the field.
+fn widest_entry(header: &SetupHeader) -> Width {
+    let xloadflags = XLoadFlags::from_bits_retain(header.xloadflags.get());
+    let loadflags = LoadFlags::from_bits_retain(header.loadflags);
+    let end = JUMP_BASE.saturating_add(header.jump[1].into());
+    if xloadflags.contains(XLoadFlags::KERNEL_64) {
+        Width::Bits64
+    } else if loadflags.contains(LoadFlags::LOADED_HIGH)
+        && end >= INIT_SIZE_END
+        && header.init_size.get() != 0
+    {
+        Width::Bits32
+    } else {
+        Width::Bits16
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use zerocopy::FromZeros;
+
+    /// A header of `version` in which every field holds something.
+    fn header(version: u16) -> SetupHeader {
+        let mut header = SetupHeader::new_zeroed();
+        header.boot_flag = BOOT_FLAG.into();
+        header.jump = [JUMP_SHORT, 0x6a];
+        header.header = HEADER_MAGIC;
+        header.version = version.into();
+        header.loadflags = LoadFlags::LOADED_HIGH.bits();
+        header.syssize = 0x1234_5678.into();
+        header.initrd_addr_max = 0x7fff_ffff.into();
+        header.kernel_alignment = 0x20_0000.into();
+        header.relocatable_kernel = 1;
+        header.cmdline_size = 2047.into();
+        header.pref_address = 0x100_0000.into();
+        header.init_size = 0x100_0000.into();
+        header
+    }
+
+    #[test]
+    fn the_widest_promised_entry_is_taken() {
+        let cases = [(0x0200, Width::Bits16), (0x0209, Width::Bits16)];
+        for (version, width) in cases {
+            assert_eq!(check_header(&mut header(version)), Ok(width));
+        }
+        for version in [0x020a, 0x020b, 0x020f, 0x0a11] {
+            assert_eq!(check_header(&mut header(version)), Ok(Width::Bits32));
+            let mut long = header(version);
+            long.xloadflags = XLoadFlags::KERNEL_64.bits().into();
+            let width = if version < VERSION_2_12 {
+                Width::Bits32 // what stands there is no flag yet
+            } else {
+                Width::Bits64
+            };
+            assert_eq!(check_header(&mut long), Ok(width));
+        }
+    }
+
+    #[test]
+    fn without_init_size_or_high_load_only_the_setup_part_knows_the_way() {
+        let mut low = header(0x020f);
+        low.loadflags = 0;
+        let mut short = header(0x020f);
+        short.jump[1] = 0x61; // the header ends in the middle of init_size
+        let mut empty = header(0x020f);
+        empty.init_size = 0.into();
+        for mut header in [low, short, empty] {
+            assert_eq!(check_header(&mut header), Ok(Width::Bits16));
+        }
+    }
+
+    #[test]
+    fn fields_that_a_protocol_lacks_get_the_values_of_its_time() {
+        let mut old = header(0x0200);
+        check_header(&mut old).unwrap();
+        assert_eq!(old.initrd_addr_max.get(), 0x37ff_ffff);
+        assert_eq!(old.cmdline_size.get(), 255);
+        assert_eq!((old.syssize.get(), old.init_size.get()), (0, 0));
+        assert_eq!(old.relocatable_kernel, 0);
+
+        let mut new = header(0x020a);
+        check_header(&mut new).unwrap();
+        assert_eq!(new, header(0x020a));
+    }
+
+    #[test]
+    fn a_jump_that_does_not_lead_behind_the_header_is_refused() {
+        for jump in [[0xeb, 0x80], [0xeb, 0xff], [0xe9, 0x6a], [0, 0]] {
+            let mut header = header(0x020f);
+            header.jump = jump;
+            assert_eq!(
+                check_header(&mut header),
+                Err(KernelError::Jump { found: jump })
+            );
+        }
+    }
 }

@@ -16,7 +16,7 @@ use crate::fw_cfg::Transport;
 use crate::memory::Range;
 use abi::fw_cfg::Key;
 use abi::linux::{ENTRY_64_OFFSET, PARAGRAPH_SIZE, SetupHeader};
-use linux::check_header;
+use linux::{Width, check_header};
 use zerocopy::IntoBytes;
 
 /// A kernel this firmware can start.
@@ -31,6 +31,13 @@ pub enum Kernel<'a> {
     },
     /// A bzImage with a 64-bit entry point, still in `fw_cfg`.
     Linux64 {
+        /// Its setup header.
+        header: &'a SetupHeader,
+        /// Size in bytes of its protected-mode part.
+        size: u32,
+    },
+    /// A bzImage with a 32-bit entry point, still in `fw_cfg`.
+    Linux32 {
         /// Its setup header.
         header: &'a SetupHeader,
         /// Size in bytes of its protected-mode part.
@@ -56,9 +63,9 @@ impl<'a> Kernel<'a> {
         if size == 0 {
             return Err(KernelError::Absent);
         }
+        let width = check_header(&mut setup.header)?;
         let header = &setup.header;
-        check_header(header)?;
-        if u64::from(size) <= ENTRY_64_OFFSET {
+        if width == Width::Bits64 && u64::from(size) <= ENTRY_64_OFFSET {
             return Err(KernelError::TooShort { size });
         }
         let paragraphs = u64::from(header.syssize.get());
@@ -66,7 +73,11 @@ impl<'a> Kernel<'a> {
             let declared = paragraphs.saturating_mul(PARAGRAPH_SIZE as u64);
             return Err(KernelError::Truncated { declared, size });
         }
-        Ok(Self::Linux64 { header, size })
+        match width {
+            Width::Bits64 => Ok(Self::Linux64 { header, size }),
+            Width::Bits32 => Ok(Self::Linux32 { header, size }),
+            Width::Bits16 => Err(KernelError::Only16Bit),
+        }
     }
 
     fn gather_elf(fw_cfg: &mut impl Transport, entry: u32) -> Result<Self, KernelError> {

@@ -61,7 +61,9 @@ pub fn place(
             ),
             16,
         )?,
-        Kernel::Linux64 { .. } => take(size_of::<BootParams>() as u64, 16)?,
+        Kernel::Linux64 { .. } | Kernel::Linux32 { .. } => {
+            take(size_of::<BootParams>() as u64, 16)?
+        }
     };
     let limit = cmdline_limit(&facts.kernel);
     if facts.cmdline_size > limit {
@@ -71,8 +73,9 @@ pub fn place(
         });
     }
     let cmdline = take(facts.cmdline_size.max(1).into(), 16)?;
+    let entered_paged = matches!(facts.kernel, Kernel::Linux64 { .. });
     let start_map_is_enough = facts.processors.identity().gigabyte_pages
-        || (means.dma && tables.large == 0 && matches!(facts.kernel, Kernel::Pvh { .. }));
+        || (means.dma && tables.large == 0 && !entered_paged);
     let page_tables = if start_map_is_enough {
         None
     } else {
@@ -95,7 +98,7 @@ pub fn place(
 fn cmdline_limit(kernel: &Kernel<'_>) -> u32 {
     match kernel {
         Kernel::Pvh { .. } => MAX_CMDLINE_SIZE,
-        Kernel::Linux64 { header, .. } => header
+        Kernel::Linux64 { header, .. } | Kernel::Linux32 { header, .. } => header
             .cmdline_size
             .get()
             .saturating_add(1)

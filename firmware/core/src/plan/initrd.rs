@@ -6,7 +6,7 @@ use crate::facts::Facts;
 use crate::kernel::Kernel;
 use crate::memory::{MemoryMap, Range};
 use abi::layout::{HIGH_RAM_START, PAGE_SIZE, RAM_ABOVE_4G_START};
-use abi::linux::XLoadFlags;
+use abi::linux::{SetupHeader, XLoadFlags};
 
 /// Finds a place that neither the kernel nor anything reserved occupies.
 pub fn place(
@@ -36,6 +36,8 @@ fn initrd_ceiling(kernel: &Kernel<'_>, means: Means) -> u64 {
     match kernel {
         // Linux keeps the module's address in 32 bits on its PVH path.
         Kernel::Pvh { .. } => RAM_ABOVE_4G_START,
+        // An initrd above 4 GiB is a matter of the 64-bit entry.
+        Kernel::Linux32 { header, .. } => addr_max(header),
         Kernel::Linux64 { header, .. } => {
             let flags = XLoadFlags::from_bits_retain(header.xloadflags.get());
             if flags.contains(XLoadFlags::CAN_BE_LOADED_ABOVE_4G) {
@@ -45,8 +47,13 @@ fn initrd_ceiling(kernel: &Kernel<'_>, means: Means) -> u64 {
                     RAM_ABOVE_4G_START
                 }
             } else {
-                u64::from(header.initrd_addr_max.get()).saturating_add(1)
+                addr_max(header)
             }
         }
     }
+}
+
+/// First address behind `initrd_addr_max`.
+fn addr_max(header: &SetupHeader) -> u64 {
+    u64::from(header.initrd_addr_max.get()).saturating_add(1)
 }

@@ -28,12 +28,15 @@ pub fn place(kernel: &Kernel<'_>, memory: &MemoryMap<'_>) -> Result<PlacedKernel
                 footprint: *image,
             })
         }
-        Kernel::Linux64 { header, size } => place_bzimage(header, *size, memory),
+        Kernel::Linux64 { header, size } | Kernel::Linux32 { header, size } => {
+            place_bzimage(header, *size, memory)
+        }
     }
 }
 
 /// boot.rst, `pref_address`: a relocatable kernel that lies elsewhere moves itself there if its
-/// own address is lower; so it goes exactly there, or else higher.
+/// own address is lower; so it goes exactly there, or else higher. One that is not relocatable
+/// is loaded where bzImages always were, and moves itself there unconditionally.
 fn place_bzimage(
     header: &SetupHeader,
     size: u32,
@@ -46,17 +49,19 @@ fn place_bzimage(
         preferred,
         ram: memory.ram_size(),
     };
-    let reachable = Range::between(preferred, RAM_ABOVE_4G_START);
-    let footprint = Range::new(preferred, needed)
-        .filter(|range| reachable.contains(*range) && memory.is_ram(*range))
-        .or_else(|| {
-            let align = u64::from(header.kernel_alignment.get());
-            if header.relocatable_kernel == 0 {
-                return None;
-            }
-            memory.lowest_fit(needed, align, reachable)
-        })
-        .ok_or(does_not_fit)?;
+    let reachable = Range::between(HIGH_RAM_START, RAM_ABOVE_4G_START);
+    let runs = Range::new(preferred, needed).ok_or(does_not_fit)?;
+    let footprint = if header.relocatable_kernel == 0 {
+        let from_load = Range::between(HIGH_RAM_START, runs.end());
+        Some(from_load).filter(|range| reachable.contains(*range) && memory.is_ram(*range))
+    } else {
+        let align = u64::from(header.kernel_alignment.get());
+        let higher = Range::between(preferred, RAM_ABOVE_4G_START);
+        Some(runs)
+            .filter(|range| reachable.contains(*range) && memory.is_ram(*range))
+            .or_else(|| memory.lowest_fit(needed, align, higher))
+    }
+    .ok_or(does_not_fit)?;
     let load = Range::new(footprint.start(), size.into()).ok_or(does_not_fit)?;
     Ok(PlacedKernel {
         load: Some(load),

@@ -50,6 +50,13 @@ pub enum Entry {
         /// Guest-physical address of the zero page.
         boot_params: u64,
     },
+    /// 32-bit protected mode, no paging, ESI = `boot_params`.
+    Linux32 {
+        /// Guest-physical entry point.
+        entry: u32,
+        /// Guest-physical address of the zero page.
+        boot_params: u32,
+    },
 }
 
 /// Everything that is to be done, as data.
@@ -94,6 +101,10 @@ impl<'a> Plan<'a> {
                 entry: placed.footprint.start().saturating_add(ENTRY_64_OFFSET),
                 boot_params: handoff.parameters.start(),
             },
+            Kernel::Linux32 { .. } => Entry::Linux32 {
+                entry: low_address(placed.footprint),
+                boot_params: low_address(handoff.parameters),
+            },
         };
         Ok(Self {
             memory,
@@ -128,7 +139,7 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// The start of a range below 4 GiB. The hand-off block lies below 1 MiB.
+/// The start of a range below 4 GiB: of the kernel, or in the hand-off block.
 fn low_address(range: Range) -> u32 {
     u32::try_from(range.start()).unwrap_or_default()
 }

@@ -7,7 +7,7 @@ use crate::tables;
 use abi::debug::FailureCode;
 use abi::e820::{E820Entry, TYPE_RAM, TYPE_RESERVED};
 use abi::layout::PAGE_SIZE;
-use abi::linux::{BootParams, SetupHeader, VERSION_2_12, XLoadFlags};
+use abi::linux::{BootParams, LoadFlags, SetupHeader, VERSION_2_10, VERSION_2_12, XLoadFlags};
 use abi::pvh::{MemmapEntry, StartInfo};
 use proptest::prelude::*;
 use zerocopy::{FromBytes, FromZeros};
@@ -156,6 +156,57 @@ fn a_kernel_that_does_not_take_high_addresses_gets_its_initrd_below_its_limit() 
     assert_eq!(plan.initrd, Range::new(0x7fff_f000, 0x1000));
 }
 
+/// A header like that of a stock 32-bit kernel.
+fn header32() -> SetupHeader {
+    let mut header = header();
+    header.version = VERSION_2_10.into();
+    header.xloadflags = 0.into();
+    header.loadflags = LoadFlags::LOADED_HIGH.bits();
+    header.initrd_addr_max = 0x37ff_ffff.into();
+    header
+}
+
+#[test]
+fn a_32_bit_kernel_is_entered_at_its_load_address_and_its_initrd_keeps_below_its_limit() {
+    let (header, memory) = (header32(), ram(5 << 30));
+    let kernel = Kernel::Linux32 {
+        header: &header,
+        size: 0x80_0000,
+    };
+    let facts = Facts {
+        processors: processors(1, false),
+        ..facts(&memory, kernel, 0x1000)
+    };
+    let mut storage = storage();
+    let plan = planned(&facts, DMA, &mut storage).unwrap();
+    assert_eq!(plan.kernel, Range::new(0x100_0000, 0x80_0000));
+    assert_eq!(plan.initrd, Range::new(0x37ff_f000, 0x1000));
+    assert_eq!(plan.handoff.page_tables, None);
+    assert_eq!(
+        plan.entry,
+        Entry::Linux32 {
+            entry: 0x100_0000,
+            boot_params: u32::try_from(plan.handoff.parameters.start()).unwrap()
+        }
+    );
+}
+
+#[test]
+fn a_fixed_kernel_is_loaded_at_1_mib_and_nothing_lies_where_it_moves_to() {
+    let mut header = header32();
+    header.relocatable_kernel = 0;
+    let memory = ram(72 * MIB);
+    let kernel = Kernel::Linux32 {
+        header: &header,
+        size: 0x80_0000,
+    };
+    let facts = facts(&memory, kernel, 0x10_0000);
+    let mut storage = storage();
+    let plan = planned(&facts, DMA, &mut storage).unwrap();
+    assert_eq!(plan.kernel, Range::new(0x10_0000, 0x80_0000));
+    assert_eq!(plan.initrd, Range::new(0x470_0000, 0x10_0000)); // behind 0x100_0000 + init_size
+}
+
 #[test]
 fn an_occupied_preferred_address_moves_a_relocatable_kernel_up_and_stops_a_fixed_one() {
     let mut header = header();
@@ -230,6 +281,18 @@ fn what_does_not_fit_is_named() {
         header: &header,
         size: 0x80_0000,
     };
+    let mut without_limit = header32();
+    without_limit.initrd_addr_max = 0.into();
+    let no_initrd = Kernel::Linux32 {
+        header: &without_limit,
+        size: 0x80_0000,
+    };
+    let mut huge = header32();
+    huge.init_size = u32::MAX.into();
+    let huge = Kernel::Linux32 {
+        header: &huge,
+        size: 0x80_0000,
+    };
     let high = pvh(0x1_0000_0000, 0x1000);
     let low = pvh(0xf_0000, 0x2_0000);
     let cases = [
@@ -250,6 +313,18 @@ fn what_does_not_fit_is_named() {
             bzimage,
             0x800_0000,
             "initrd: expected 0x8000000 free bytes of RAM between 1 MiB and 0xffffffffffffffff, found 0x7f9e000 bytes in all",
+        ),
+        (
+            ram(512 * MIB),
+            no_initrd,
+            0x1000,
+            "initrd: expected 0x1000 free bytes of RAM between 1 MiB and 0x1, found 0x1ff9e000 bytes in all",
+        ),
+        (
+            ram(512 * MIB),
+            huge,
+            0,
+            "kernel: expected 0xffffffff bytes of RAM at or above 0x1000000, found 0x1ff9e000 bytes in all",
         ),
         (
             ram(5 << 30),

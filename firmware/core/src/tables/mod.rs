@@ -31,7 +31,9 @@ pub fn write(plan: &Plan<'_>, facts: &Facts<'_>, rsdp: Option<u64>, block: &mut 
     let parameters = piece(block, handoff.block, handoff.parameters);
     match facts.kernel {
         Kernel::Pvh { .. } => pvh::write(parameters, plan, rsdp),
-        Kernel::Linux64 { header, .. } => zero_page::write(parameters, plan, header, rsdp),
+        Kernel::Linux64 { header, .. } | Kernel::Linux32 { header, .. } => {
+            zero_page::write(parameters, plan, header, rsdp);
+        }
     }
 }
 

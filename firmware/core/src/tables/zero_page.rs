@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The zero page (`struct boot_params`) for the 64-bit boot protocol.
+//! The zero page (`struct boot_params`) for the 32-bit and 64-bit boot protocols.
 //!
-//! Spec: Linux `Documentation/arch/x86/boot.rst`, "64-bit Boot Protocol", and `zero-page.rst`.
+//! Spec: Linux `Documentation/arch/x86/boot.rst`, "32-bit Boot Protocol" and
+//! "64-bit Boot Protocol", and `zero-page.rst`.
 
 use crate::plan::Plan;
 use abi::e820::E820Entry;
 use abi::linux::{
-    BootParams, LOADER_TYPE_UNDEFINED, SETUP_HEADER_OFFSET, SetupHeader, VIDEO_MODE_NORMAL,
+    BootParams, JUMP_BASE, LOADER_TYPE_UNDEFINED, SETUP_HEADER_OFFSET, SetupHeader,
+    VIDEO_MODE_NORMAL,
 };
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
-
-/// Offset in the kernel file of the byte that says how far the setup header reaches.
-const HEADER_END_BASE: usize = 0x202;
 
 /// Writes the page into `bytes`, which stands for `plan.handoff.parameters`.
 pub fn write(bytes: &mut [u8], plan: &Plan<'_>, header: &SetupHeader, rsdp: Option<u64>) {
@@ -49,7 +48,7 @@ pub fn write(bytes: &mut [u8], plan: &Plan<'_>, header: &SetupHeader, rsdp: Opti
 /// boot.rst: "The end of setup header can be calculated as follows: 0x0202 + byte value at offset
 /// 0x0201". What lies behind it in the file is not header and must stay zero.
 fn copy_header(to: &mut SetupHeader, from: &SetupHeader) {
-    let end = HEADER_END_BASE.saturating_add(from.jump[1].into());
+    let end = JUMP_BASE.saturating_add(from.jump[1].into());
     let length = end
         .saturating_sub(SETUP_HEADER_OFFSET)
         .min(size_of::<SetupHeader>());
