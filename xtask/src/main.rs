@@ -11,6 +11,7 @@ mod host;
 mod image;
 mod images;
 mod lab;
+mod oracle;
 mod packages;
 mod process;
 mod progress;
@@ -52,6 +53,8 @@ enum Verb {
     Test(test::Args),
     /// Count the ROM's bytes by room, and hold each to its budget
     Size(size::Args),
+    /// Compare what our ROM, qboot and SeaBIOS hand over on the same machines
+    Oracle(oracle::Args),
     /// Check format, lints, documentation and the architecture's invariants
     Check(check::Args),
 }
@@ -76,6 +79,7 @@ fn dispatch(verb: &Verb) -> Result<ExitCode> {
         Verb::Lab(args) => lab::run(&workspace, args),
         Verb::Size(args) => size::run(&workspace, args),
         Verb::Test(args) => return test::run(&workspace, args),
+        Verb::Oracle(args) => return oracle::run(&workspace, args),
         Verb::Check(args) => return check::run(&workspace, args),
     };
     done.map(|()| ExitCode::SUCCESS)

@@ -36,6 +36,8 @@ pub enum Accelerator {
     Kvm,
     /// The emulator at full speed.
     Tcg,
+    /// The same with all processors on one thread, which is quicker where most of them sleep.
+    TcgOneThread,
     /// The emulator with a clock that counts instructions, one a nanosecond: every run with the
     /// same seed is the same run.
     Icount {
@@ -51,7 +53,7 @@ impl Accelerator {
     pub fn time_words(self) -> Option<String> {
         match self {
             Self::Kvm => None,
-            Self::Tcg => Some(format!("tsc_early_khz={}", host::tsc_khz()?)),
+            Self::Tcg | Self::TcgOneThread => Some(format!("tsc_early_khz={}", host::tsc_khz()?)),
             Self::Icount { .. } => Some("tsc_early_khz=1000000".to_owned()),
         }
     }
@@ -81,8 +83,13 @@ impl Qemu {
         let mut command = Command::new(PROGRAM);
         command
             .args(["-no-user-config", "-nodefaults", "-display", "none"])
-            .args(["-no-reboot", "-M"])
-            .arg(format!("{},accel={accelerator}", self.machine))
+            .args(["-no-reboot", "-M"]);
+        if self.accelerator == Accelerator::TcgOneThread {
+            command.args([&self.machine, "-accel", "tcg,thread=single"]);
+        } else {
+            command.arg(format!("{},accel={accelerator}", self.machine));
+        }
+        command
             .args(["-cpu", cpu, "-m", &boot.memory])
             .args(["-smp", &boot.cpus.to_string()])
             .arg("-bios")

@@ -4,12 +4,12 @@
 //! A floor is the first part of a name: `host` needs nothing, `vmm` our monitor, `qemu` that
 //! program, `lab` both. A new case is a line in one of the tables that [`cases`] joins.
 
-mod case;
+pub mod case;
 mod handed;
 mod host;
 mod promises;
 mod refusals;
-mod report;
+pub mod report;
 mod stock;
 mod summary;
 
@@ -24,10 +24,11 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::guest::{Flavour, Format};
+use crate::oracle;
 use crate::progress::Progress;
 use crate::workspace::Workspace;
 use case::{Case, Context, Outcome, Trial};
-use summary::Summary;
+pub use summary::Summary;
 
 /// `cargo xtask test`
 #[derive(Clone, Debug, clap::Args)]
@@ -78,19 +79,7 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     if may_want_host {
         host_floor(workspace, args, &mut summary)?;
     }
-    let context = Context::new(workspace);
-    prepare(&context, &wanted);
-    in_parallel(&context, &wanted, |case, finished| {
-        let trial = Trial::new(workspace, &case.name);
-        summary.add(&case.name, &finished.outcome, Some(finished.took));
-        for remark in &finished.remarks {
-            println!("    {remark}");
-        }
-        match finished.outcome {
-            Outcome::Failed(_) => summary::show_log(&trial.log),
-            _ => drop(fs::remove_file(&trial.log)),
-        }
-    });
+    run_cases(workspace, &wanted, &mut summary);
     println!("{summary}");
     if summary.is_empty() {
         return Err(Error::Guest(format!(
@@ -101,12 +90,30 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::from(u8::from(summary.failed() > 0)))
 }
 
+/// Runs cases and says of each how it ended.
+pub fn run_cases(workspace: &Workspace, wanted: &[Case], summary: &mut Summary) {
+    let context = Context::new(workspace);
+    prepare(&context, wanted);
+    in_parallel(&context, wanted, |case, finished| {
+        let trial = Trial::new(workspace, &case.name);
+        summary.add(&case.name, &finished.outcome, Some(finished.took));
+        for remark in &finished.remarks {
+            println!("    {remark}");
+        }
+        match finished.outcome {
+            Outcome::Failed(_) => summary::show_log(&trial.log),
+            _ => drop(fs::remove_file(&trial.log)),
+        }
+    });
+}
+
 /// Every case but those of the host, which Cargo lists.
 fn cases() -> Vec<Case> {
     let mut cases = handed::cases();
     cases.extend(refusals::cases());
     cases.extend(promises::cases());
     cases.extend(stock::cases());
+    cases.extend(oracle::cases());
     // The floors in the order of what they need; within one the order of its table.
     let floor = |case: &Case| {
         ["vmm/", "qemu/", "lab/"]
@@ -164,7 +171,10 @@ fn prepare(context: &Context<'_>, wanted: &[Case]) {
     if floor("lab/") {
         let _ = context.lab();
     }
-    if wanted.iter().any(|case| case.name.contains("report")) {
+    if wanted
+        .iter()
+        .any(|case| case.name.contains("report") || case.name.contains("oracle"))
+    {
         let _ = context.guest("report.elf");
     }
     if wanted.iter().any(|case| case.name.contains("debian")) {

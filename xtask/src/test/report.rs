@@ -56,6 +56,13 @@ impl Report {
             .map(|(_, value)| value.as_str())
     }
 
+    /// Every line as key and value, in their order.
+    pub fn lines(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
     /// The one number under a key.
     pub fn number(&self, key: &str) -> Result<u64, Outcome> {
         match self.numbers(key)?.as_slice() {
@@ -311,13 +318,13 @@ impl Report {
         })?;
         let timer = self.all("mp.interrupt").next().unwrap_or_default();
         expect(
-            timer.starts_with("0x3 0x0 0x0 0x0") && timer.ends_with("0x2"),
+            timer.starts_with("0x3 0x0 0x0 0x0") && timer.ends_with(" 0x2 0x0"),
             || format!("expected ISA interrupt 0 at pin 2, found {timer:?}"),
         )
     }
 }
 
-fn hexadecimal(word: &str) -> Option<u64> {
+pub fn hexadecimal(word: &str) -> Option<u64> {
     u64::from_str_radix(word.strip_prefix("0x")?, 16).ok()
 }
 

@@ -7,6 +7,7 @@
 use crate::handed::{bytes, hexadecimal, number};
 use crate::serial::line;
 use abi::checksum;
+use core::ops::RangeInclusive;
 use core::str;
 use guests::digest;
 
@@ -19,6 +20,8 @@ const HEADER_LENGTH: usize = 36;
 const CHECKSUM: (usize, usize) = (9, 1);
 /// Pointers in the FADT: FIRMWARE_CTRL, DSDT, X_FIRMWARE_CTRL, X_DSDT.
 const FADT_POINTERS: [(usize, usize); 4] = [(36, 4), (40, 4), (132, 8), (140, 8)];
+/// Length of a table that is one.
+const PLAUSIBLE: RangeInclusive<u64> = HEADER_LENGTH as u64..=1 << 20;
 /// Tables up to this length are copied before they are digested; none with a pointer is longer,
 /// but for the root tables, whose pointers are all that they have.
 const COPY: usize = 512;
@@ -68,9 +71,16 @@ pub fn tables(handed: u64, all_bytes: bool) {
     }
 }
 
-/// Reports one table and returns its bytes.
+/// Reports one table and returns its bytes: none where something else has taken its place.
 fn table(address: u64, all_bytes: bool) -> &'static [u8] {
-    let length = number(bytes(address, HEADER_LENGTH as u64), 4, 4);
+    let header = bytes(address, HEADER_LENGTH as u64);
+    let length = number(header, 4, 4);
+    let named = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+    let signature = header.get(..4).unwrap_or_default();
+    if !signature.iter().all(named) || !PLAUSIBLE.contains(&length) {
+        line!("acpi.broken={address:#x}");
+        return &[];
+    }
     let table = bytes(address, length);
     let name = text(table.get(..4).unwrap_or_default());
     line!(

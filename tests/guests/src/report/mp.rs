@@ -68,9 +68,10 @@ pub fn tables() {
                 "mp.ioapic={id:#x} {version:#x} {flags:#x} {:#x}",
                 u32::from_le_bytes([*a, *b, *c, *d])
             ),
-            [kind, interrupt, _, _, bus, irq, apic, pin] => {
-                line!("mp.interrupt={kind:#x} {interrupt:#x} {bus:#x} {irq:#x} {apic:#x} {pin:#x}");
-            }
+            [kind, interrupt, a, b, bus, irq, apic, pin] => line!(
+                "mp.interrupt={kind:#x} {interrupt:#x} {bus:#x} {irq:#x} {apic:#x} {pin:#x} {:#x}",
+                u16::from_le_bytes([*a, *b])
+            ),
             _ => line!("mp.entry=unknown"),
         }
     }

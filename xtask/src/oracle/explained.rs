@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The differences that have a reason.
+//!
+//! A line names a firmware, a field, a condition, and the reason in one sentence; whatever no line
+//! matches is a failure, and a line that matches nothing in a run of the whole matrix is stale.
+
+use super::cell::{Board, Cell, Format};
+use super::facts::Difference;
+use super::{Reference, UNSAID};
+use Reference::{Qboot, SeaBios};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// A reason for a difference.
+struct Explained {
+    /// Whose result ours differs from.
+    against: &'static [Reference],
+    what: What,
+    /// On which machines.
+    when: fn(&Cell) -> bool,
+    why: &'static str,
+}
+
+/// A machine on which a reference says nothing, and why.
+struct Hang {
+    reference: Reference,
+    when: fn(&Cell) -> bool,
+    why: &'static str,
+}
+
+/// Which differences.
+enum What {
+    /// What the map says of any part of this range: ours, theirs.
+    Memory(fn(&Cell) -> Range<u64>, Kinds, Kinds),
+    /// A field, or with `*` at its end all whose names begin so, whatever the values.
+    Field(&'static str),
+    /// The same, when the values are as they should be: ours, theirs.
+    Values(&'static str, fn(&Cell, &[String], &[String]) -> bool),
+}
+
+type Kinds = &'static [u32];
+type Values<'a> = &'a [String];
+
+const RAM: Kinds = &[1];
+const RESERVED: Kinds = &[2];
+const NVS: Kinds = &[4];
+const NOTHING: Kinds = &[UNSAID];
+
+const BOTH: &[Reference] = &[Qboot, SeaBios];
+const QBOOT: &[Reference] = &[Qboot];
+const SEABIOS: &[Reference] = &[SeaBios];
+
+const fn line(
+    against: &'static [Reference],
+    what: What,
+    when: fn(&Cell) -> bool,
+    why: &'static str,
+) -> Explained {
+    Explained {
+        against,
+        what,
+        when,
+        why,
+    }
+}
+
+fn always(_: &Cell) -> bool {
+    true
+}
+
+fn microvm(cell: &Cell) -> bool {
+    cell.board == Board::Microvm
+}
+
+/// We enter it in 32 or 64 bits, the others in 16.
+fn entered_higher(cell: &Cell) -> bool {
+    matches!(cell.format, Format::Bzimage64 | Format::Bzimage32)
+}
+
+/// All that they have, we have, too.
+fn ours_has_more(_: &Cell, ours: Values, theirs: Values) -> bool {
+    theirs.iter().all(|value| ours.contains(value))
+}
+
+fn ours_has_none(_: &Cell, ours: Values, _: Values) -> bool {
+    ours.is_empty()
+}
+
+/// They are not booted.
+const HANGS: &[Hang] = &[];
+
+/// Every explained difference.
+const EXPLAINED: &[Explained] = &[
+    // ---- the memory map ----
+    line(
+        BOTH,
+        What::Memory(|_| 0x8_0000..0xa_0000, RESERVED, RAM),
+        always,
+        "our hand-off block with parameters and MP table is reserved as far as it reaches down",
+    ),
+    line(
+        QBOOT,
+        What::Memory(|_| 0xd_0000..0xf_0000, &[UNSAID, 2], NVS),
+        always,
+        "qboot calls 0xD0000 to 0xEFFFF NVS, whatever it has put there",
+    ),
+    line(
+        BOTH,
+        What::Memory(|_| 0xc_0000..0xf_0000, RESERVED, NOTHING),
+        |cell| cell.acpi,
+        "our ACPI tables lie below the image and are reserved; theirs are at the top of RAM",
+    ),
+    line(
+        SEABIOS,
+        What::Memory(
+            |cell| cell.low_ram() - 0x4_0000..cell.low_ram(),
+            RAM,
+            RESERVED,
+        ),
+        always,
+        "SeaBIOS keeps its tables at the top of RAM below 4 GiB",
+    ),
+    line(
+        SEABIOS,
+        What::Memory(|_| 0xfffc_0000..0x1_0000_0000, NOTHING, RESERVED),
+        always,
+        "SeaBIOS lists its own image at the top of 4 GiB, where no RAM is said to be",
+    ),
+    line(
+        QBOOT,
+        What::Field("e820.empty entries"),
+        always,
+        "qboot counts a record that it has not filled",
+    ),
+    // ---- the processor ----
+    line(
+        BOTH,
+        What::Field("mtrr.*"),
+        always,
+        "MTRRs: qboot leaves them off, SeaBIOS switches the fixed ones on, too, and both it and we \
+         make everything write-back from RAM to the hole below 4 GiB",
+    ),
+    line(
+        SEABIOS,
+        What::Field("apic.*"),
+        always,
+        "SeaBIOS leaves the local APIC in virtual wire mode; ours is not there yet",
+    ),
+    // ---- how a kernel is entered ----
+    line(
+        BOTH,
+        What::Field("mode"),
+        entered_higher,
+        "we enter a bzImage at the highest entry point that it has; they know but the 16-bit one",
+    ),
+    line(
+        BOTH,
+        What::Field("boot_params.type_of_loader"),
+        entered_higher,
+        "the loader is we; QEMU's own number is in the copy that a 16-bit kernel is entered with",
+    ),
+    line(
+        BOTH,
+        What::Field("boot_params.vid_mode"),
+        entered_higher,
+        "without real mode there is no mode to set: we say `normal`",
+    ),
+    line(
+        BOTH,
+        What::Field("boot_params.loadflags"),
+        entered_higher,
+        "without real mode there is no heap: CAN_USE_HEAP is not set",
+    ),
+    line(
+        BOTH,
+        What::Field("boot_params.heap_end"),
+        entered_higher,
+        "without real mode there is no heap",
+    ),
+    line(
+        BOTH,
+        What::Field("boot_params.rsdp"),
+        entered_higher,
+        "we say where the RSDP is; a 16-bit kernel has to scan for it",
+    ),
+    // ---- MP tables ----
+    line(
+        BOTH,
+        What::Field("mp.ioapic.id"),
+        always,
+        "which ID an I/O APIC gets is the firmware's choice: we take one that no processor has",
+    ),
+    line(
+        QBOOT,
+        What::Field("mp.ioapic"),
+        always,
+        "qboot gives the I/O APIC a local APIC's version, 0x14; the register says 0x11 or 0x20",
+    ),
+    line(
+        QBOOT,
+        What::Field("mp.count"),
+        always,
+        "qboot leaves the number of entries at 0",
+    ),
+    line(
+        SEABIOS,
+        What::Values("mp.cpu", ours_has_more),
+        always,
+        "SeaBIOS lists only the first processor of each package",
+    ),
+    line(
+        SEABIOS,
+        What::Values("mp.interrupt.ISA.*", |_, _, theirs| theirs.is_empty()),
+        always,
+        "SeaBIOS leaves out ISA interrupts 5, 9, 10 and 11, which it takes for PCI's",
+    ),
+    // ---- ACPI ----
+    line(
+        SEABIOS,
+        What::Field("acpi.*"),
+        |cell| microvm(cell) && cell.format == Format::Pvh && cell.initrd && cell.cpus >= 64,
+        "QEMU suggests an initrd up to the end of RAM, where SeaBIOS has its tables, and the option \
+         ROM loads it there: the tables are overwritten",
+    ),
+    // ---- SMBIOS ----
+    line(
+        SEABIOS,
+        What::Values("smbios.*", ours_has_none),
+        microvm,
+        "where QEMU has no SMBIOS tables SeaBIOS makes up its own",
+    ),
+];
+
+static USED: [AtomicBool; EXPLAINED.len()] = [const { AtomicBool::new(false) }; EXPLAINED.len()];
+static BOOTS: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts a boot.
+pub fn booted() {
+    BOOTS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// How many boots there were.
+pub fn boots() -> usize {
+    BOOTS.load(Ordering::Relaxed)
+}
+
+/// Why a machine is not booted under a reference.
+pub fn hangs(reference: Reference, cell: &Cell) -> Option<&'static str> {
+    HANGS
+        .iter()
+        .find(|hang| hang.reference == reference && (hang.when)(cell))
+        .map(|hang| hang.why)
+}
+
+/// Whether a difference has a reason.
+pub fn explain(reference: Reference, cell: &Cell, difference: &Difference) -> bool {
+    let mut explained = false;
+    for (line, used) in EXPLAINED.iter().zip(&USED) {
+        if line.against.contains(&reference)
+            && (line.when)(cell)
+            && line.what.covers(cell, difference)
+        {
+            used.store(true, Ordering::Relaxed);
+            explained = true;
+        }
+    }
+    explained
+}
+
+/// The reasons that have explained nothing.
+pub fn stale() -> impl Iterator<Item = &'static str> {
+    EXPLAINED
+        .iter()
+        .zip(&USED)
+        .filter(|(_, used)| !used.load(Ordering::Relaxed))
+        .map(|(line, _)| line.why)
+}
+
+impl What {
+    fn covers(&self, cell: &Cell, difference: &Difference) -> bool {
+        let named = |pattern: &str, field: &str| match pattern.strip_suffix('*') {
+            Some(beginning) => field.starts_with(beginning),
+            None => field == pattern,
+        };
+        match (self, difference) {
+            (
+                Self::Memory(place, our_kinds, their_kinds),
+                Difference::Memory {
+                    range,
+                    ours,
+                    theirs,
+                },
+            ) => {
+                let place = place(cell);
+                place.start <= range.start
+                    && range.end <= place.end
+                    && our_kinds.contains(ours)
+                    && their_kinds.contains(theirs)
+            }
+            (Self::Field(pattern), Difference::Value { field, .. }) => named(pattern, field),
+            (
+                Self::Values(pattern, are),
+                Difference::Value {
+                    field,
+                    ours,
+                    theirs,
+                },
+            ) => named(pattern, field) && are(cell, ours, theirs),
+            _ => false,
+        }
+    }
+}
