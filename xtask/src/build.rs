@@ -55,7 +55,7 @@ pub fn guests(workspace: &Workspace) -> Result<()> {
     let bzimage = |protocol| image::bzimage(&linked, protocol);
     let files = [
         ("report.elf", Ok(linked.clone())),
-        ("report32.elf", image::elf32(&linked)),
+        ("report32.elf", image::elf32(&linked, &[])),
         ("report.bz", bzimage(BootProtocol::ENTRY_64)),
         ("report32.bz", bzimage(BootProtocol::ENTRY_32)),
         ("report32-old.bz", bzimage(BootProtocol::OLD_ENTRY_32)),

@@ -302,7 +302,11 @@ pub fn multiboot(bytes: &[u8], flat: bool) -> Result<Vec<u8>, ImageError> {
     if flat {
         Ok(image)
     } else {
-        elf32_around(&image, base..end, entry, None)
+        let whole = Segment {
+            memory: base..end,
+            bytes: &image,
+        };
+        elf32_of(&[whole], entry, None)
     }
 }
 
@@ -328,35 +332,45 @@ fn missing(name: &str) -> ImageError {
     ImageError::Elf(goblin::error::Error::Malformed(format!("no {name}")))
 }
 
-/// The linked guest as a 32-bit ELF file with the same PVH entry point.
-pub fn elf32(bytes: &[u8]) -> Result<Vec<u8>, ImageError> {
+/// A part of a kernel: where it goes, how much memory it wants there, and its first bytes.
+#[derive(Clone, Debug)]
+pub struct Segment<'a> {
+    pub memory: Range<u64>,
+    pub bytes: &'a [u8],
+}
+
+/// The linked guest as a 32-bit ELF file with the same PVH entry point, and with more to be loaded.
+pub fn elf32(bytes: &[u8], more: &[Segment<'_>]) -> Result<Vec<u8>, ImageError> {
     let elf = Elf::parse(bytes)?;
     let base = layout::HIGH_RAM_START;
     let (image, end) = flatten(&elf, bytes, base)?;
-    elf32_around(&image, base..end, elf.entry, Some(ELF_NOTE_PHYS32_ENTRY))
+    let mut segments = vec![Segment {
+        memory: base..end,
+        bytes: &image,
+    }];
+    segments.extend_from_slice(more);
+    elf32_of(&segments, elf.entry, Some(ELF_NOTE_PHYS32_ENTRY))
 }
 
-/// A 32-bit ELF file of one segment for `memory`, with its entry point also as a note of Xen.
-fn elf32_around(
-    image: &[u8],
-    memory: Range<u64>,
+/// A 32-bit ELF file of segments, with its entry point also as a note of Xen.
+fn elf32_of(
+    segments: &[Segment<'_>],
     entry: u64,
     note: Option<u32>,
 ) -> Result<Vec<u8>, ImageError> {
     const HEADER_SIZE: u32 = 52;
-    const PROGRAM_HEADER_SIZE: u32 = 32;
-    const NOTE_OFFSET: u32 = HEADER_SIZE + 2 * PROGRAM_HEADER_SIZE;
+    const NOTE_OFFSET: u32 = 0x800;
     const NOTE_SIZE: u32 = 20;
-    const IMAGE_OFFSET: u32 = 0x1000;
+    const ALIGNMENT: usize = 0x1000;
 
-    let outside = |_| ImageError::Outside {
-        expected: 0..u64::from(u32::MAX),
-        found: memory.clone(),
+    let low = |number: u64| {
+        u32::try_from(number).map_err(|_| ImageError::Outside {
+            expected: 0..u64::from(u32::MAX),
+            found: number..number,
+        })
     };
-    let entry = u32::try_from(entry).map_err(outside)?;
-    let address = u32::try_from(memory.start).map_err(outside)?;
-    let memory_size = u32::try_from(memory.end - memory.start).map_err(outside)?;
-    let file_size = u32::try_from(image.len()).unwrap_or(u32::MAX);
+    let entry = low(entry)?;
+    let headers = segments.len() + usize::from(note.is_some());
 
     let mut file = vec![0x7f, b'E', b'L', b'F', 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let halves = |file: &mut Vec<u8>, values: &[u16]| {
@@ -369,34 +383,36 @@ fn elf32_around(
     // section headers, flags; sizes and counts.
     halves(&mut file, &[2, 3]);
     words(&mut file, &[1, entry, HEADER_SIZE, 0, 0]);
-    let headers = if note.is_some() { 2 } else { 1 };
-    halves(&mut file, &[52, 32, headers, 40, 0, 0]);
+    let count = u16::try_from(headers).unwrap_or(u16::MAX);
+    halves(&mut file, &[52, 32, count, 40, 0, 0]);
     // "Program Header": type, offset, virtual and physical address, sizes, flags, alignment.
-    words(
-        &mut file,
-        &[
-            1,
-            IMAGE_OFFSET,
-            address,
-            address,
-            file_size,
-            memory_size,
-            7,
-            0x1000,
-        ],
-    );
+    let mut offset = ALIGNMENT;
+    for Segment { memory, bytes } in segments {
+        let address = low(memory.start)?;
+        let place = low(offset as u64)?;
+        let size = low(bytes.len() as u64)?;
+        let memory_size = low(memory.end.saturating_sub(memory.start))?;
+        words(
+            &mut file,
+            &[1, place, address, address, size, memory_size, 7, 0x1000],
+        );
+        offset = (offset + bytes.len()).next_multiple_of(ALIGNMENT);
+    }
     if let Some(note) = note {
         words(
             &mut file,
             &[4, NOTE_OFFSET, 0, 0, NOTE_SIZE, NOTE_SIZE, 4, 4],
         );
+        file.resize(NOTE_OFFSET as usize, 0);
         words(
             &mut file,
             &[4, 4, note, u32::from_le_bytes(*b"Xen\0"), entry],
         );
     }
-    file.resize(IMAGE_OFFSET as usize, 0);
-    file.extend_from_slice(image);
+    for Segment { bytes, .. } in segments {
+        file.resize(file.len().next_multiple_of(ALIGNMENT), 0);
+        file.extend_from_slice(bytes);
+    }
     Ok(file)
 }
 

@@ -14,7 +14,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-const COMMAND_LINE: &str = "report console=ttyS0";
+pub const COMMAND_LINE: &str = "report console=ttyS0";
 const MIB: u64 = 1 << 20;
 
 /// A machine and what it boots.
@@ -160,7 +160,7 @@ impl Machine {
                 Format::Pvh
             },
             memory: self.memory_mib * MIB,
-            cpus: self.cpus,
+            cpus: (0..self.cpus).collect(),
             cmdline: COMMAND_LINE.into(),
             initrd: self.initrd.then(initrd),
             acpi,
@@ -169,7 +169,7 @@ impl Machine {
 }
 
 /// An initial RAM disk whose length is no whole number of anything.
-fn initrd() -> Vec<u8> {
+pub fn initrd() -> Vec<u8> {
     (0..300_001u32)
         .map(|index| (index.wrapping_mul(0x9e37_79b9) >> 13).to_le_bytes()[0])
         .collect()

@@ -7,6 +7,7 @@
 pub mod case;
 mod handed;
 mod host;
+mod placement;
 mod promises;
 mod refusals;
 pub mod report;
@@ -111,6 +112,7 @@ pub fn run_cases(workspace: &Workspace, wanted: &[Case], summary: &mut Summary) 
 fn cases() -> Vec<Case> {
     let mut cases = handed::cases();
     cases.extend(refusals::cases());
+    cases.extend(placement::cases());
     cases.extend(promises::cases());
     cases.extend(stock::cases());
     cases.extend(oracle::cases());
@@ -171,10 +173,11 @@ fn prepare(context: &Context<'_>, wanted: &[Case]) {
     if floor("lab/") {
         let _ = context.lab();
     }
-    if wanted
-        .iter()
-        .any(|case| case.name.contains("report") || case.name.contains("oracle"))
-    {
+    if wanted.iter().any(|case| {
+        ["report", "oracle", "placement"]
+            .iter()
+            .any(|part| case.name.contains(part))
+    }) {
         let _ = context.guest("report.elf");
     }
     if wanted.iter().any(|case| case.name.contains("debian")) {

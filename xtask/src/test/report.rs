@@ -15,7 +15,8 @@ pub struct Given {
     pub format: Format,
     /// Bytes of RAM.
     pub memory: u64,
-    pub cpus: u32,
+    /// The local APIC IDs of the processors.
+    pub cpus: Vec<u32>,
     pub cmdline: String,
     pub initrd: Option<Vec<u8>>,
     /// Whether the machine has ACPI tables.
@@ -74,7 +75,7 @@ impl Report {
     }
 
     /// Every line of numbers under a key.
-    fn numbers(&self, key: &str) -> Result<Vec<Vec<u64>>, Outcome> {
+    pub fn numbers(&self, key: &str) -> Result<Vec<Vec<u64>>, Outcome> {
         self.all(key)
             .map(|line| {
                 line.split(' ')
@@ -113,13 +114,13 @@ impl Report {
         self.parameters(given.format, &map)?;
         self.initrd(given, &map)?;
         self.acpi_tables(given, &map)?;
-        self.mp_tables(given.cpus, &map)
+        self.mp_tables(&given.cpus, &map)
     }
 
     /// Xen `pvh.pandoc` and Linux `boot.rst` say how the kernel is entered.
     fn processor(&self, format: Format) -> Run {
         let (mode, cr0, cr4, efer, cs) = match format {
-            Format::Pvh => ("pvh", 0x11, 0, 0, 0x8),
+            Format::Pvh => ("pvh", 0x11, 0, 0, 0x20),
             Format::Bzimage => ("linux64", 0x8000_0011, 0x20, 0x500, 0x10),
         };
         self.expect("mode", mode)?;
@@ -282,29 +283,30 @@ impl Report {
     }
 
     /// MultiProcessor Specification 1.4, chapter 4.
-    fn mp_tables(&self, cpus: u32, map: &[Region]) -> Run {
+    fn mp_tables(&self, ids: &[u32], map: &[Region]) -> Run {
+        let cpus = ids.len() as u64;
         self.expect("mp.checksum", "ok")?;
         self.expect_number("mp.lapic", 0xfee0_0000)?;
         let kinds = ["mp.cpu", "mp.bus", "mp.ioapic", "mp.interrupt"];
         let lines: Vec<_> = kinds.iter().map(|kind| self.all(kind).count()).collect();
-        expect(lines == [cpus as usize, 1, 1, 17], || {
+        expect(lines == [ids.len(), 1, 1, 17], || {
             format!("expected {cpus} CPUs, 1 bus, 1 I/O APIC, 17 interrupts, found {lines:?}")
         })?;
         self.expect_number("mp.entries", lines.iter().sum::<usize>() as u64)?;
         let length = self.number("mp.length")?;
-        expect(length == 44 + 20 * u64::from(cpus) + 8 * 19, || {
+        expect(length == 44 + 20 * cpus + 8 * 19, || {
             format!("expected a table of {cpus} CPUs, found {length:#x} bytes")
         })?;
         let end = self.number("mp.table")? + length;
         expect(end <= LOW_RAM_END, || {
             format!("expected the table in RAM, found its end {end:#x}")
         })?;
-        let expected = |cpu: u32| [u64::from(cpu), 0x14, if cpu == 0 { 3 } else { 1 }];
+        let expected = |id: u32| [u64::from(id), 0x14, if id == 0 { 3 } else { 1 }];
         let found = self.numbers("mp.cpu")?;
         let right = found
             .iter()
-            .zip(0..)
-            .all(|(line, cpu)| line[..] == expected(cpu));
+            .zip(ids)
+            .all(|(line, id)| line[..] == expected(*id));
         expect(right, || {
             format!("expected CPUs in the order of their IDs, found {found:x?}")
         })?;
@@ -312,7 +314,7 @@ impl Report {
         let [io_apic] = &unique[..] else {
             return Ok(());
         };
-        let taken = u64::from(cpus) < 255 && io_apic[0] < u64::from(cpus);
+        let taken = cpus < 255 && ids.iter().any(|id| io_apic[0] == u64::from(*id));
         expect(!taken && !map.is_empty(), || {
             format!("expected an ID of its own, found {io_apic:x?}")
         })?;
@@ -375,7 +377,7 @@ mod test {
         let given = Given {
             format: Format::Pvh,
             memory: 1 << 28,
-            cpus: 1,
+            cpus: vec![0],
             cmdline: String::new(),
             initrd: None,
             acpi: false,

@@ -22,6 +22,8 @@ const CHECKSUM: (usize, usize) = (9, 1);
 const FADT_POINTERS: [(usize, usize); 4] = [(36, 4), (40, 4), (132, 8), (140, 8)];
 /// Length of a table that is one.
 const PLAUSIBLE: RangeInclusive<u64> = HEADER_LENGTH as u64..=1 << 20;
+/// Offset of the generation identifier behind VGIA; QEMU `include/hw/acpi/vmgenid.h`.
+const GENERATION_OFFSET: u64 = 40;
 /// Tables up to this length are copied before they are digested; none with a pointer is longer,
 /// but for the root tables, whose pointers are all that they have.
 const COPY: usize = 512;
@@ -100,6 +102,13 @@ fn table(address: u64, all_bytes: bool) -> &'static [u8] {
     if all_bytes {
         line!("acpi.bytes={name} {id} {}", hexadecimal(table));
     }
+    if id == "VMGENID" {
+        let page = vgia(table).map_or(0, |at| number(table, at, 4));
+        line!(
+            "acpi.generation={}",
+            hexadecimal(bytes(page + GENERATION_OFFSET, 16))
+        );
+    }
     table
 }
 
@@ -121,11 +130,16 @@ fn relocatable(name: &str, id: &str, table: &[u8]) -> u64 {
         clear(copy, &[CHECKSUM]);
     }
     if id == "VMGENID" {
-        // Name (VGIA, DWord), which the loader fills in.
-        let constant = copy.windows(5).position(|window| window == b"VGIA\x0c");
-        clear(copy, &[(constant.unwrap_or(0) + 5, 4), CHECKSUM]);
+        clear(copy, &[(vgia(table).unwrap_or(0), 4), CHECKSUM]);
     }
     digest(copy)
+}
+
+/// Where `Name (VGIA, DWord)` has its value, which the loader fills in.
+fn vgia(table: &[u8]) -> Option<usize> {
+    let constant = b"VGIA\x0c";
+    let at = table.windows(5).position(|window| window == constant)?;
+    Some(at + constant.len())
 }
 
 fn clear(table: &mut [u8], fields: &[(usize, usize)]) {

@@ -120,7 +120,7 @@ in_rust:
     mov $stack_end, %esp
     call {main}
 
-# EFER, the segment registers, and what the loader's descriptors say of the task register.
+# EFER, the segment registers and the tables' registers.
 note_descriptors:
     mov $state, %edi
     mov $0xc0000080, %ecx           # EFER
@@ -134,13 +134,7 @@ note_descriptors:
     sldt 74(%rdi)
     sgdt 88(%rdi)
     sidt 104(%rdi)
-    movzwl 72(%rdi), %ecx
-    lar %ecx, %eax
-    jnz 1f
-    mov %eax, 76(%rdi)
-    lsl %ecx, %eax
-    mov %eax, 80(%rdi)
-1:  ret
+    ret
 
 # 8 GiB in 2 MiB pages: stores through EDI in an order that is right in both modes.
 make_page_tables:

@@ -125,6 +125,23 @@ pub fn module(addr: u64, size: u64) {
     );
 }
 
+/// Reports a digest of the memory at `START,LENGTH`.
+pub fn digest_of(place: &str) {
+    let number = |text: &str| u64::from_str_radix(text.strip_prefix("0x")?, 16).ok();
+    let place = place
+        .split_once(',')
+        .map(|(start, length)| (number(start), number(length)));
+    match place {
+        Some((Some(start), Some(length))) => {
+            line!(
+                "digest={start:#x} {length:#x} {:#x}",
+                digest(bytes(start, length))
+            );
+        }
+        _ => line!("digest=?"),
+    }
+}
+
 /// Reports the command line, and returns it.
 pub fn command_line(address: u64) -> &'static str {
     line!("cmdline.address={address:#x}");

@@ -7,7 +7,8 @@
 //! kernels do; the tests that read the report do not.
 //!
 //! Words of its command line ask for more: `report=bytes` for the bytes of every table,
-//! `report=pci` for the devices behind the PCI configuration ports.
+//! `report=pci` for the devices behind the PCI configuration ports, `report=digest,START,LENGTH`
+//! for a digest of memory, which may be asked for several times.
 
 #![no_std]
 #![no_main]
@@ -58,9 +59,7 @@ struct State {
     tsc: u64,
     task: u16,
     local_descriptors: u16,
-    task_access: u32,
-    task_limit: u32,
-    unused: u32,
+    unused: [u32; 3],
     global_descriptors: [u16; 8],
     interrupt_descriptors: [u16; 8],
     record: u64,
@@ -108,6 +107,11 @@ extern "C" fn main() -> ! {
     if asked("report=pci") {
         pci::devices();
     }
+    for place in command_line.split(' ') {
+        if let Some(place) = place.strip_prefix("report=digest,") {
+            handed::digest_of(place);
+        }
+    }
     line!("report=end");
     // SAFETY: nothing is left to be done.
     unsafe { triple_fault() }
@@ -135,18 +139,29 @@ fn processor(cpu: &State) {
     if cpu.mode != MODE_LINUX_64 {
         line!("registers={:#x} {:#x} {:#x}", cpu.ebx, cpu.ebp, cpu.edi);
     }
-    // Selector, access rights and limit; the last two are as its descriptor says, if it has one.
-    line!(
-        "task={:#x} {:#x} {:#x}",
-        cpu.task,
-        cpu.task_access >> 8,
-        cpu.task_limit
-    );
+    task(cpu);
     line!(
         "descriptors={:#x} {:#x} {:#x}",
         cpu.global_descriptors[0],
         cpu.interrupt_descriptors[0],
         cpu.local_descriptors
+    );
+}
+
+/// The task register: selector, and as its descriptor in memory says access rights and limit.
+/// Read there, since LAR and LSL are more than a hypervisor's emulator knows.
+fn task(cpu: &State) {
+    let table = cpu.global_descriptors;
+    let base = u64::from(table[1]) | u64::from(table[2]) << 16;
+    let mut descriptor = 0;
+    if cpu.task >= 8 && cpu.task <= table[0] {
+        descriptor = handed::number(handed::bytes(base + u64::from(cpu.task & !7), 8), 0, 8);
+    }
+    line!(
+        "task={:#x} {:#x} {:#x}",
+        cpu.task,
+        descriptor >> 40 & 0xf0ff,
+        descriptor & 0xffff | descriptor >> 32 & 0xf_0000
     );
 }
 
