@@ -67,6 +67,15 @@ pub const RESET_VECTOR: u64 = ROM_TOP - 16;
 pub const IO_APIC_ADDR: u64 = 0xfec0_0000;
 /// Local APIC registers.
 pub const LOCAL_APIC_ADDR: u64 = 0xfee0_0000;
+/// `q35`: configuration space of every PCI bus, memory-mapped (`PCIEXBAR`), 1 MiB a bus.
+pub const MMCONFIG_START: u64 = 0xb000_0000;
+/// Size of that range: 256 buses.
+pub const MMCONFIG_SIZE: u64 = 0x1000_0000;
+/// `q35`: root complex registers (`RCBA`).
+pub const ROOT_COMPLEX_START: u64 = 0xfed1_c000;
+/// Size of the root complex registers.
+pub const ROOT_COMPLEX_SIZE: u64 = 0x4000;
+
 /// KVM's identity-map page, which a VMM declares reserved (`KVM_SET_IDENTITY_MAP_ADDR`).
 pub const KVM_IDENTITY_MAP_ADDR: u64 = 0xfeff_c000;
 /// KVM's three task-state pages (`KVM_SET_TSS_ADDR`).

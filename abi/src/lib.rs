@@ -16,6 +16,7 @@
 //! | [`linux`] | firmware and kernel | Linux `Documentation/arch/x86/boot.rst` |
 //! | [`pvh`] | firmware and kernel | Xen `include/public/arch-x86/hvm/start_info.h` |
 //! | [`mp`] | firmware and kernel | Intel MultiProcessor Specification 1.4 |
+//! | [`pci`] | machine and firmware | PCI Local Bus 3.0, PCI-to-PCI Bridge 1.2 |
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -28,5 +29,6 @@ pub mod fw_cfg;
 pub mod layout;
 pub mod linux;
 pub mod mp;
+pub mod pci;
 pub mod pvh;
 pub mod table_loader;

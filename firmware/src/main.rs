@@ -31,13 +31,20 @@ use report::Log;
 /// Everything between the first question and the last preparation; `boot` calls it and enters.
 fn find_kernel(machine: &mut Machine) -> Result<Entry, BootError> {
     let mut fw_cfg = machine.open_fw_cfg()?;
+    let board = machine.initialise_board();
     let scratch = &mut machine.scratch;
     let mut files = Directory::read(&mut fw_cfg, &mut scratch.directory)?;
     let mut log = Log::new(Options::read(&mut fw_cfg, &files.known)?);
     log.firmware_started();
 
     let identify = |count| machine.processor.identify(count);
-    let facts = Facts::gather(&mut fw_cfg, &files.known, identify, &mut scratch.facts)?;
+    let facts = Facts::gather(
+        &mut fw_cfg,
+        &files.known,
+        board,
+        identify,
+        &mut scratch.facts,
+    )?;
     let mut loader = Loader::gather(
         &mut fw_cfg,
         &mut files,

@@ -10,6 +10,7 @@ use abi::fw_cfg::{
 };
 use abi::layout::{SCRATCH_START, STACK_BOTTOM};
 use firmware_core::acpi::{Blob, BlobMemory, CommandBuffer, Loader, MAX_BLOBS};
+use firmware_core::board::Board;
 use firmware_core::error::BootError;
 use firmware_core::facts::{Facts, Options, Scratch};
 use firmware_core::fw_cfg::{Directory, DirectoryBuffer, TransferError, Transport};
@@ -89,7 +90,13 @@ impl Loopback {
         }; abi::e820::MAX_ENTRIES];
         let mut files = Directory::read(self, &mut directory)?;
         let options = Options::read(self, &files.known)?;
-        let facts = Facts::gather(self, &files.known, |_| identity, &mut scratch)?;
+        let facts = Facts::gather(
+            self,
+            &files.known,
+            Board::Microvm,
+            |_| identity,
+            &mut scratch,
+        )?;
         let mut loader = Loader::gather(self, &mut files, &mut commands, &mut blobs)?;
         let plan = Plan::new(
             &facts,

@@ -3,6 +3,7 @@
 //!
 //! In: the device and what CPUID said. Out: [`Facts`]. One question for each item, each asked once.
 
+use crate::board::Board;
 use crate::error::BootError;
 use crate::fw_cfg::{KnownFiles, TransferError, Transport};
 use crate::kernel::{Kernel, SetupBuffer};
@@ -70,6 +71,8 @@ impl Options {
 /// What there is to know about this machine and this boot.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
+    /// The board.
+    pub board: Board,
     /// The content of `etc/e820`, in the VMM's order.
     pub memory: &'a [E820Entry],
     /// The processors.
@@ -92,12 +95,14 @@ impl<'a> Facts<'a> {
     pub fn gather(
         fw_cfg: &mut impl Transport,
         files: &KnownFiles,
+        board: Board,
         identify: impl FnOnce(u16) -> Identity,
         scratch: &'a mut Scratch,
     ) -> Result<Self, BootError> {
         let memory = read_memory_map(fw_cfg, files, &mut scratch.records)?;
         let count = fw_cfg.read_u16(Key::NB_CPUS)?;
         Ok(Self {
+            board,
             memory,
             processors: Processors::new(count, identify(count))?,
             irq0_override: fw_cfg.read_u32(Key::IRQ0_OVERRIDE)? != 0,

@@ -22,6 +22,7 @@
 )]
 
 pub mod acpi;
+pub mod board;
 mod describe;
 pub mod error;
 pub mod facts;
@@ -29,6 +30,7 @@ pub mod fw_cfg;
 pub mod kernel;
 pub mod memory;
 pub mod mtrr;
+pub mod pci;
 pub mod plan;
 pub mod processors;
 pub mod tables;

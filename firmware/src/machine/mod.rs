@@ -13,6 +13,8 @@ mod fw_cfg;
 mod memory;
 mod mtrr;
 mod paging;
+mod pci;
+mod pic;
 mod ports;
 
 pub use cpu::{halt, timestamp};
@@ -22,9 +24,11 @@ pub use mtrr::set_memory_types;
 pub use ports::{ReportPort, com1, has_debug_console, report, report_failure};
 
 use cpu::Processor;
+use firmware_core::board::Board;
 use firmware_core::error::BootError;
 use memory::{HandoffMemory, Scratch, TableMemory};
 use paging::Paging;
+use pci::ConfigPorts;
 
 const _: () = assert!(usize::BITS == u64::BITS);
 
@@ -49,6 +53,20 @@ impl Machine {
     /// Nothing answers at its ports.
     pub fn open_fw_cfg(&self) -> Result<FwCfg, BootError> {
         FwCfg::open()
+    }
+
+    /// Finds out which board this is, and makes its memory, its ports and its interrupts what the
+    /// tables will say.
+    pub fn initialise_board(&mut self) -> Board {
+        let Some(mut config) = ConfigPorts::find() else {
+            return Board::Microvm;
+        };
+        let board = Board::identify(&mut config);
+        if board != Board::Microvm {
+            board.initialise(&mut config);
+            pic::initialise();
+        }
+        board
     }
 }
 

@@ -3,19 +3,20 @@
 
 use super::tables::Tables;
 use super::{Handoff, PlanError};
+use crate::facts::Facts;
 use crate::memory::{MemoryMap, Range, Region};
-use abi::e820::{E820Entry, MAX_ENTRIES, TYPE_RAM, TYPE_RESERVED};
+use abi::e820::{MAX_ENTRIES, TYPE_RAM, TYPE_RESERVED};
 use abi::layout::{HIGH_RAM_START, ROM_ALIAS_END, ROM_ALIAS_START, ROM_SIZE, ROM_TOP};
 
 /// Joins the VMM's records, in any order and overlapping at will: what one of them reserves is
-/// not RAM, whatever another says.
+/// not RAM, whatever another says. So are the registers of the board.
 pub fn join<'a>(
-    records: &[E820Entry],
+    facts: &Facts<'_>,
     storage: &'a mut [Region; MAX_ENTRIES],
 ) -> Result<MemoryMap<'a>, PlanError> {
     let mut memory = MemoryMap::new(storage);
     for ram in [true, false] {
-        for record in records {
+        for record in facts.memory {
             let kind = record.kind.get();
             if (kind == TYPE_RAM) == ram {
                 let (addr, size) = (record.addr.get(), record.size.get());
@@ -23,6 +24,9 @@ pub fn join<'a>(
                 memory.set(range, kind)?;
             }
         }
+    }
+    for registers in facts.board.registers() {
+        memory.set(*registers, TYPE_RESERVED)?;
     }
     Ok(memory)
 }

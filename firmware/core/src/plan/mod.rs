@@ -85,7 +85,7 @@ impl<'a> Plan<'a> {
         blobs: &mut Blobs<'_>,
         storage: &'a mut [Region; MAX_ENTRIES],
     ) -> Result<Self, PlanError> {
-        let mut memory = memory::join(facts.memory, storage)?;
+        let mut memory = memory::join(facts, storage)?;
         let tables = tables::place(blobs, &memory)?;
         let handoff = handoff::place(facts, means, &tables, &memory)?;
         memory::reserve_low(&mut memory, &handoff, &tables)?;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::acpi::{Blob, MAX_BLOBS};
+use crate::board::Board;
 use crate::processors::{Identity, Processors};
 use crate::tables;
 use abi::debug::FailureCode;
@@ -64,6 +65,7 @@ fn header() -> SetupHeader {
 
 fn facts<'a>(memory: &'a [E820Entry], kernel: Kernel<'a>, initrd_size: u32) -> Facts<'a> {
     Facts {
+        board: Board::Microvm,
         memory,
         processors: processors(1, true),
         irq0_override: true,

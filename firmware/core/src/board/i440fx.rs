@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! QEMU's `pc`: Intel 440FX with a PIIX3, whose power management is that of a PIIX4.
+//!
+//! Spec: Intel 82441FX (PMC) datasheet, section 3.2.18 (PAM); 82371AB (PIIX4) datasheet, chapters 4
+//! (ISA bridge), 5 (IDE) and 7 (power management).
+
+use super::{HOST_BRIDGE, IO_SPACE, POWER_PORTS, ROUTE, SCI_LINE, SMBUS_PORTS};
+use crate::pci::ConfigSpace;
+use abi::pci::{Function, INTERRUPT_LINE};
+
+const ISA_BRIDGE: Function = Function::new(0, 1, 0);
+const IDE: Function = Function::new(0, 1, 1);
+const POWER: Function = Function::new(0, 1, 3);
+
+/// Programmable attribute map: two 16 KiB blocks a byte, from 0xC0000 on.
+const PAM1: u8 = 0x5a;
+const PAM3: u8 = 0x5c;
+/// Both blocks of a byte: reads and writes go to RAM.
+const PAM_RAM: u8 = 0x33;
+/// Interrupt router, a byte for each of four pins.
+const PIRQRC: u8 = 0x60;
+/// IDE timing of both channels.
+const IDETIM: u8 = 0x40;
+/// [`IDETIM`]: decode the ports of a channel, for both.
+const IDE_DECODE: u32 = 0x8000_8000;
+/// Power-management base address, and [`PMREGMISC`]: its enable bit.
+const PMBA: u8 = 0x40;
+const PMREGMISC: u8 = 0x80;
+const PMIOSE: u8 = 1;
+/// SMBus base address, and [`SMBHSTCFG`]: the controller's configuration.
+const SMBBA: u8 = 0x90;
+const SMBHSTCFG: u8 = 0xd2;
+/// [`SMBHSTCFG`]: the controller on, its interrupt the SCI's.
+const SMB_ON: u8 = 0x09;
+
+/// A machine without power management (`acpi=off`) loses what is written to it.
+pub fn initialise(config: &mut impl ConfigSpace) {
+    config.write_u16(HOST_BRIDGE, PAM1, u16::from_ne_bytes([PAM_RAM; 2]));
+    config.write_u32(HOST_BRIDGE, PAM3, u32::from_ne_bytes([PAM_RAM; 4]));
+    config.write_u32(ISA_BRIDGE, PIRQRC, ROUTE);
+    config.write_u32(IDE, IDETIM, IDE_DECODE);
+    config.write_u8(POWER, INTERRUPT_LINE, SCI_LINE);
+    config.write_u32(POWER, PMBA, POWER_PORTS | IO_SPACE);
+    config.write_u8(POWER, PMREGMISC, PMIOSE);
+    config.write_u32(POWER, SMBBA, SMBUS_PORTS | IO_SPACE);
+    config.write_u8(POWER, SMBHSTCFG, SMB_ON);
+}
