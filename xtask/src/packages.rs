@@ -22,14 +22,23 @@ pub struct Package {
 
 /// Whether a program is in the search path.
 pub fn found(program: &str) -> bool {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).any(|directory| directory.join(program).is_file())
+    locate(program).is_some()
 }
 
-/// Makes sure that a program is there: installs its packages when root, otherwise says how to.
-pub fn require(program: &str, packages: &[&str]) -> Result<()> {
-    if found(program) {
-        return Ok(());
+/// Where a program is. A user's search path may lack the directory for the administrator's.
+fn locate(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(["/usr/sbin".into()])
+        .map(|directory| directory.join(program))
+        .find(|path| path.is_file())
+}
+
+/// Makes sure that a program is there, and says where: installs its packages when root, otherwise
+/// says how to.
+pub fn require(program: &str, packages: &[&str]) -> Result<PathBuf> {
+    if let Some(path) = locate(program) {
+        return Ok(path);
     }
     let missing = |remedy: String| Error::Missing {
         what: format!("`{program}`"),
@@ -60,11 +69,7 @@ pub fn require(program: &str, packages: &[&str]) -> Result<()> {
         update()?;
         install()?;
     }
-    if found(program) {
-        Ok(())
-    } else {
-        Err(missing(format!("the packages {list} did not bring it")))
-    }
+    locate(program).ok_or_else(|| missing(format!("the packages {list} did not bring it")))
 }
 
 /// What the package lists say of a package. With root, missing lists are fetched first.

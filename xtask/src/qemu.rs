@@ -15,7 +15,7 @@ const PACKAGES: [&str; 2] = ["qemu-system-x86", "seabios"];
 
 /// Installs QEMU, or says how to.
 pub fn require() -> Result<()> {
-    packages::require(PROGRAM, &PACKAGES)
+    packages::require(PROGRAM, &PACKAGES).map(drop)
 }
 
 /// What a machine boots, whoever makes the machine.

@@ -22,22 +22,36 @@ const STAMP: &str = "stamp";
 /// A file to keep: its name and its bytes.
 pub type Part = (String, Vec<u8>);
 
-/// The directory that holds what `make` takes out of the package `name`.
+/// What is wanted of which package.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The package.
+    pub name: &'a str,
+    /// Whether it only names the current one, which is its first dependency.
+    pub versioned: bool,
+    /// Files that have to be among what is kept; a directory from before they were is made again.
+    pub files: &'a [&'a str],
+}
+
+/// The directory that holds what `make` takes out of a package.
 ///
 /// A version that is there already is used as it is, without asking the package lists, unless
-/// `update` says to. `versioned` follows the first dependency, for packages that only name the
-/// current one.
+/// `update` says to.
 pub fn obtain(
     workspace: &Workspace,
-    name: &str,
-    versioned: bool,
+    wanted: &Wanted<'_>,
     update: bool,
     make: impl FnOnce(&Path) -> Result<Vec<Part>>,
 ) -> Result<PathBuf> {
+    let Wanted {
+        name,
+        versioned,
+        files,
+    } = *wanted;
     let _one_at_a_time = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     let shelf = workspace.target.join("guest").join(name);
     if !update && let Some(directory) = newest(&shelf) {
-        match damage(&directory) {
+        match damage(&directory, files) {
             None => return Ok(directory),
             Some(what) => eprintln!("xtask: {what}; making {} again", directory.display()),
         }
@@ -48,7 +62,7 @@ pub fn obtain(
     }
     let directory = shelf.join(key(&package));
     if directory.is_dir() {
-        if damage(&directory).is_none() {
+        if damage(&directory, files).is_none() {
             return Ok(directory);
         }
         fs::remove_dir_all(&directory).map_err(Error::file("remove", &directory))?;
@@ -106,11 +120,19 @@ fn line(name: &str, bytes: &[u8]) -> String {
 }
 
 /// What is wrong with a kept directory, if anything is.
-fn damage(directory: &Path) -> Option<String> {
+fn damage(directory: &Path, files: &[&str]) -> Option<String> {
     let stamp = match fs::read_to_string(directory.join(STAMP)) {
         Ok(stamp) => stamp,
         Err(error) => return Some(format!("{} has no stamp: {error}", directory.display())),
     };
+    let kept = |file: &&&str| {
+        stamp
+            .lines()
+            .any(|line| line.rsplit(' ').next() == Some(**file))
+    };
+    if let Some(file) = files.iter().find(|file| !kept(file)) {
+        return Some(format!("{} has no {file}", directory.display()));
+    }
     stamp.lines().find_map(|expected| {
         let name = expected.splitn(3, ' ').nth(2).unwrap_or_default();
         let path = directory.join(name);
@@ -138,7 +160,7 @@ mod test {
     fn an_untouched_directory_is_whole() {
         let directory = kept("whole");
 
-        assert_eq!(damage(&directory), None);
+        assert_eq!(damage(&directory, &["kernel"]), None);
 
         fs::remove_dir_all(directory).unwrap();
     }
@@ -148,7 +170,7 @@ mod test {
         let directory = kept("changed");
         fs::write(directory.join("kernel"), b"abd").unwrap();
 
-        assert!(damage(&directory).unwrap().contains("is damaged"));
+        assert!(damage(&directory, &[]).unwrap().contains("is damaged"));
 
         fs::remove_dir_all(directory).unwrap();
     }
@@ -158,7 +180,20 @@ mod test {
         let directory = kept("missing");
         fs::remove_file(directory.join("kernel")).unwrap();
 
-        assert!(damage(&directory).is_some());
+        assert!(damage(&directory, &[]).is_some());
+
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_was_not_kept_is_damage() {
+        let directory = kept("older");
+
+        assert!(
+            damage(&directory, &["kernel", "module"])
+                .unwrap()
+                .contains("has no module")
+        );
 
         fs::remove_dir_all(directory).unwrap();
     }

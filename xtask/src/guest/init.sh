@@ -1,12 +1,24 @@
 #!/bin/busybox sh
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # The first process of the default guest: says that it was reached, then gives a shell, or ends
-# the machine when the kernel command line says qboot_rs.exit.
+# the machine when the kernel command line says qboot_rs.exit. With qboot_rs.root=DEVICE it goes on
+# to the init on that disk.
 /bin/busybox mkdir -p /proc /sys /dev /tmp /root
 /bin/busybox mount -t proc proc /proc
 /bin/busybox mount -t sysfs sysfs /sys
 /bin/busybox mount -t devtmpfs dev /dev
 exec </dev/console >/dev/console 2>&1
+disk=$(/bin/busybox sed -n 's/.*qboot_rs\.root=\([^ ]*\).*/\1/p' /proc/cmdline)
+if [ -n "$disk" ]; then
+    for module in $(/bin/busybox cat /modules/order); do
+        /bin/busybox insmod "/modules/$module"
+    done
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        [ -b "$disk" ] && break
+        /bin/busybox sleep 0.2
+    done
+    /bin/busybox mount -t ext4 "$disk" /root && exec /bin/busybox switch_root /root /sbin/init
+fi
 echo "QBOOT-RS: init reached cpus=$(/bin/busybox grep -c '^processor' /proc/cpuinfo)"
 if ! /bin/busybox grep -qw 'qboot_rs.exit' /proc/cmdline; then
     export PATH=/bin HOME=/root TERM=vt100 PS1='guest# '

@@ -7,6 +7,7 @@
 mod cache;
 mod compression;
 mod deb;
+mod disk;
 mod initramfs;
 mod payload;
 
@@ -20,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::workspace::{Workspace, read, write_atomically};
 pub use compression::decompressed;
+pub use disk::{ROOT_DISK, root_disk};
 pub use initramfs::Initramfs;
 
 /// What the default guest prints when its first process runs, before the number of CPUs.
@@ -28,6 +30,28 @@ pub const INIT_REACHED: &str = "QBOOT-RS: init reached";
 pub const EXIT_WORD: &str = "qboot_rs.exit";
 /// The modules that make a stock kernel a host for virtual machines on AMD, in loading order.
 pub const KVM_MODULES: [&str; 3] = ["irqbypass.ko", "kvm.ko", "kvm-amd.ko"];
+
+/// What a disk needs that is a module in either kernel, in loading order.
+const VIRTIO_MODULES: [&str; 10] = [
+    "virtio_ring.ko",
+    "virtio.ko",
+    "virtio_pci_modern_dev.ko",
+    "virtio_pci_legacy_dev.ko",
+    "virtio_pci.ko",
+    "virtio_mmio.ko",
+    "virtio_blk.ko",
+    "failover.ko",
+    "net_failover.ko",
+    "virtio_net.ko",
+];
+/// The root file system, where it is not built in, in loading order.
+const EXT4_MODULES: [&str; 5] = [
+    "crc16.ko",
+    "crc32c_generic.ko",
+    "mbcache.ko",
+    "jbd2.ko",
+    "ext4.ko",
+];
 
 const INIT: &str = include_str!("init.sh");
 const BZIMAGE: &str = "vmlinuz";
@@ -58,6 +82,24 @@ impl Flavour {
     /// The kernel that can use that many CPUs whatever the machine describes them with.
     pub fn for_cpus(cpus: u32) -> Self {
         if cpus > 1 { Self::Amd64 } else { Self::Cloud }
+    }
+
+    /// What a root file system on a disk needs, in loading order.
+    fn disk_modules(self) -> Vec<&'static str> {
+        let mut modules = VIRTIO_MODULES.to_vec();
+        if self == Self::Amd64 {
+            modules.extend(EXT4_MODULES);
+        }
+        modules
+    }
+
+    /// Every module that is taken out of the package.
+    fn modules(self) -> Vec<&'static str> {
+        let mut modules = self.disk_modules();
+        if self == Self::Cloud {
+            modules.extend(KVM_MODULES);
+        }
+        modules
     }
 
     fn package(self) -> &'static str {
@@ -124,9 +166,36 @@ pub fn own_kernel(workspace: &Workspace, path: &Path, format: Option<Format>) ->
 
 /// The default root file system: a static busybox and an init that says that it was reached.
 pub fn initrd(workspace: &Workspace) -> Result<PathBuf> {
+    archived(workspace, "initrd.cpio", |_| Ok(()))
+}
+
+/// The same with what that kernel needs to find its root file system on [`ROOT_DISK`].
+pub fn disk_initrd(workspace: &Workspace, flavour: Flavour) -> Result<PathBuf> {
+    let directory = kernel_directory(workspace, flavour, false)?;
+    let modules = flavour.disk_modules();
+    let bytes = modules
+        .iter()
+        .map(|module| read(&directory.join(module)))
+        .collect::<Result<Vec<_>>>()?;
+    let name = format!("initrd-disk-{}.cpio", flavour.package());
+    archived(workspace, &name, |initramfs| {
+        initramfs.file("modules/order", modules.join("\n").as_bytes())?;
+        for (module, bytes) in modules.iter().zip(&bytes) {
+            initramfs.file(&format!("modules/{module}"), bytes)?;
+        }
+        Ok(())
+    })
+}
+
+/// An archive with busybox, init and more, written unless it is there already.
+fn archived(
+    workspace: &Workspace,
+    name: &str,
+    more: impl FnOnce(&mut Initramfs) -> io::Result<()>,
+) -> Result<PathBuf> {
     let busybox = read(&busybox(workspace, false)?)?;
-    let path = workspace.target.join("guest/initrd.cpio");
-    let archive = assemble(&busybox).map_err(Error::file("assemble", &path))?;
+    let path = workspace.target.join("guest").join(name);
+    let archive = assemble(&busybox, more).map_err(Error::file("assemble", &path))?;
     if !std::fs::read(&path).is_ok_and(|present| present == archive) {
         write_atomically(&path, &archive)?;
     }
@@ -151,7 +220,12 @@ pub fn kvm_modules(workspace: &Workspace) -> Result<Vec<PathBuf>> {
 
 /// The static busybox.
 pub fn busybox(workspace: &Workspace, update: bool) -> Result<PathBuf> {
-    let directory = cache::obtain(workspace, "busybox-static", false, update, |package| {
+    let package = cache::Wanted {
+        name: "busybox-static",
+        versioned: false,
+        files: &[BUSYBOX],
+    };
+    let directory = cache::obtain(workspace, &package, update, |package| {
         let mut parts = Vec::new();
         deb::extract(package, |path, file| {
             if path.ends_with("bin/busybox") {
@@ -166,11 +240,13 @@ pub fn busybox(workspace: &Workspace, update: bool) -> Result<PathBuf> {
 }
 
 fn kernel_directory(workspace: &Workspace, flavour: Flavour, update: bool) -> Result<PathBuf> {
-    let modules: &[&str] = match flavour {
-        Flavour::Cloud => &KVM_MODULES,
-        Flavour::Amd64 => &[],
+    let modules = flavour.modules();
+    let package = cache::Wanted {
+        name: flavour.package(),
+        versioned: true,
+        files: &modules,
     };
-    cache::obtain(workspace, flavour.package(), true, update, |package| {
+    cache::obtain(workspace, &package, update, |package| {
         let _progress = Progress::start("unpacking the kernel package");
         let mut parts = Vec::new();
         deb::extract(package, |path, file| {
@@ -215,10 +291,14 @@ fn bytes(file: &mut dyn io::Read) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn assemble(busybox: &[u8]) -> io::Result<Vec<u8>> {
+fn assemble(
+    busybox: &[u8],
+    more: impl FnOnce(&mut Initramfs) -> io::Result<()>,
+) -> io::Result<Vec<u8>> {
     let mut initramfs = Initramfs::new()?;
     initramfs.program("bin/busybox", busybox)?;
     initramfs.program("init", INIT.as_bytes())?;
+    more(&mut initramfs)?;
     initramfs.finish()
 }
 
@@ -230,6 +310,7 @@ mod test {
     fn init_says_the_line_that_is_waited_for() {
         assert!(INIT.contains(&format!("\"{INIT_REACHED} cpus=")));
         assert!(INIT.contains(&format!("'{EXIT_WORD}'")));
+        assert!(disk::INIT.contains(&format!("\"{} cpus=", &INIT_REACHED["QBOOT-RS: ".len()..])));
     }
 
     #[test]

@@ -155,6 +155,7 @@ pub struct Context<'a> {
     lab: Shared<Images>,
     qemu: Shared<()>,
     initrd: Shared<PathBuf>,
+    root_disk: Shared<PathBuf>,
     kernels: [Shared<()>; 2],
 }
 
@@ -172,6 +173,7 @@ impl<'a> Context<'a> {
             lab: OnceLock::new(),
             qemu: OnceLock::new(),
             initrd: OnceLock::new(),
+            root_disk: OnceLock::new(),
             kernels: Default::default(),
         }
     }
@@ -221,6 +223,11 @@ impl<'a> Context<'a> {
     /// The default root file system.
     pub fn initrd(&self) -> std::result::Result<PathBuf, Outcome> {
         available(&self.initrd, || guest::initrd(self.workspace))
+    }
+
+    /// The disk with a root file system.
+    pub fn root_disk(&self) -> std::result::Result<PathBuf, Outcome> {
+        available(&self.root_disk, || guest::root_disk(self.workspace))
     }
 }
 

@@ -4,6 +4,7 @@
 //! A floor is the first part of a name: `host` needs nothing, `vmm` our monitor, `qemu` that
 //! program, `lab` both. A new case is a line in one of the tables that [`cases`] joins.
 
+mod boards;
 pub mod case;
 mod handed;
 mod host;
@@ -114,6 +115,7 @@ fn cases() -> Vec<Case> {
     cases.extend(refusals::cases());
     cases.extend(placement::cases());
     cases.extend(promises::cases());
+    cases.extend(boards::cases());
     cases.extend(stock::cases());
     cases.extend(oracle::cases());
     // The floors in the order of what they need; within one the order of its table.
@@ -182,6 +184,7 @@ fn prepare(context: &Context<'_>, wanted: &[Case]) {
     }
     if wanted.iter().any(|case| case.name.contains("debian")) {
         let _ = context.initrd();
+        let _ = context.root_disk();
         for flavour in [Flavour::Cloud, Flavour::Amd64] {
             let _ = context.kernel(flavour, Format::Pvh);
         }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Stock Debian up to its first process: on QEMU with our ROM, and on our monitor in the lab.
+//! Stock Debian up to its first process on our monitor in the lab, and what boots of stock kernels
+//! share.
 
 use crate::guest::{self, Flavour, Format, INIT_REACHED};
 use crate::lab::{self, Job, Work};
@@ -19,16 +20,6 @@ pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for format in [Format::Pvh, Format::Bzimage] {
         for cpus in [1, 2] {
-            for acpi in [true, false] {
-                let name = format!("qemu/debian-{format}-{}-{}", count(cpus), tables(acpi));
-                cases.push(Case::new(name, move |context, trial| {
-                    on_qemu(context, trial, format, cpus, acpi)
-                }));
-            }
-        }
-    }
-    for format in [Format::Pvh, Format::Bzimage] {
-        for cpus in [1, 2] {
             let name = format!("lab/debian-{format}-{}", count(cpus));
             cases.push(Case::new(name, move |context, trial| {
                 let output = in_lab(context, trial, format, cpus)?;
@@ -44,11 +35,8 @@ fn count(cpus: u32) -> String {
     format!("{cpus}cpu{}", if cpus == 1 { "" } else { "s" })
 }
 
-fn tables(acpi: bool) -> &'static str {
-    if acpi { "acpi" } else { "noacpi" }
-}
-
-fn boot(
+/// A stock kernel with the default root file system.
+pub fn boot(
     context: &Context<'_>,
     bios: PathBuf,
     format: Format,
@@ -63,22 +51,6 @@ fn boot(
         memory: MEMORY.into(),
         cpus,
     })
-}
-
-fn on_qemu(context: &Context<'_>, trial: &Trial, format: Format, cpus: u32, acpi: bool) -> Run {
-    context.qemu()?;
-    let time = Accelerator::Tcg.time_words();
-    let words: Vec<_> = time.iter().map(String::as_str).collect();
-    let boot = boot(context, context.rom()?, format, cpus, &words)?;
-    let machine = Qemu {
-        machine: format!("microvm,acpi={}", if acpi { "on" } else { "off" }),
-        accelerator: Accelerator::Tcg,
-        nested: false,
-        boot,
-        monitor: false,
-    };
-    let output = watched(trial, &machine)?;
-    reached(&output, cpus)
 }
 
 /// Runs a QEMU to its end, which has to be its own and with status 0: what it said.
@@ -161,7 +133,7 @@ fn same_run(context: &Context<'_>, trial: &Trial) -> Run {
 }
 
 /// The guest's first process ran, and saw every CPU.
-fn reached(output: &str, cpus: u32) -> Run {
+pub fn reached(output: &str, cpus: u32) -> Run {
     let expected = format!("{INIT_REACHED} cpus={cpus}");
     let found = output.lines().find_map(|line| {
         line.find(INIT_REACHED)
