@@ -14,6 +14,7 @@
 //! | [`table_loader`] | VMM and firmware | QEMU `hw/acpi/bios-linker-loader.c` |
 //! | [`e820`] | VMM, firmware and kernel | ACPI 6.5, section 15 |
 //! | [`linux`] | firmware and kernel | Linux `Documentation/arch/x86/boot.rst` |
+//! | [`multiboot`] | VMM, firmware and kernel | Multiboot Specification 0.6.96 |
 //! | [`pvh`] | firmware and kernel | Xen `include/public/arch-x86/hvm/start_info.h` |
 //! | [`mp`] | firmware and kernel | Intel MultiProcessor Specification 1.4 |
 //! | [`pci`] | machine and firmware | PCI Local Bus 3.0, PCI-to-PCI Bridge 1.2 |
@@ -29,6 +30,7 @@ pub mod fw_cfg;
 pub mod layout;
 pub mod linux;
 pub mod mp;
+pub mod multiboot;
 pub mod pci;
 pub mod pvh;
 pub mod table_loader;

@@ -3,7 +3,9 @@
 
 use crate::console::Console;
 use crate::machine::{ReportPort, halt, report, report_failure, timestamp};
-use abi::debug::{FailureCode, TRACE_FIRMWARE_START, TRACE_KERNEL_LINUX, TRACE_KERNEL_PVH};
+use abi::debug::{
+    FailureCode, TRACE_FIRMWARE_START, TRACE_KERNEL_LINUX, TRACE_KERNEL_MULTIBOOT, TRACE_KERNEL_PVH,
+};
 use core::fmt::{Display, Write};
 use firmware_core::facts::{Facts, LogLevel, Options};
 use firmware_core::plan::{Entry, Plan};
@@ -64,6 +66,7 @@ impl Log {
             let kernel = match entry {
                 Entry::Linux64 { .. } | Entry::Linux32 { .. } => TRACE_KERNEL_LINUX,
                 Entry::Pvh { .. } => TRACE_KERNEL_PVH,
+                Entry::Multiboot { .. } => TRACE_KERNEL_MULTIBOOT,
             };
             report(ReportPort::TraceKernel, kernel);
         }

@@ -3,3 +3,4 @@
 
 pub mod kernels;
 pub mod loopback;
+pub mod multiboot;

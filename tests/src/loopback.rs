@@ -18,6 +18,7 @@ use firmware_core::memory::{Range, Region};
 use firmware_core::plan::{Entry, Handoff, Means, Plan};
 use firmware_core::processors::Identity;
 use firmware_core::tables;
+use firmware_core::tables::multiboot::LoadOrder;
 use vmm::devices::fw_cfg::{FwCfg, Items};
 use vmm::memory::Memory;
 use zerocopy::{FromZeros, IntoBytes};
@@ -116,6 +117,9 @@ impl Loopback {
         self.memory
             .write(block.start(), &bytes)
             .expect("the hand-off block is RAM");
+        if let Entry::Multiboot { order, .. } = plan.entry {
+            self.carry_out(order.into());
+        }
         Ok(Booted {
             options,
             regions: plan.memory.regions().to_vec(),
@@ -125,6 +129,31 @@ impl Loopback {
             rsdp,
             entry: plan.entry,
         })
+    }
+
+    /// What `multiboot32.s` does.
+    fn carry_out(&mut self, at: u64) {
+        let mut order = LoadOrder::new_zeroed();
+        let read = |memory: &Memory, order: &mut LoadOrder| {
+            memory.read(at, order.as_mut_bytes()).expect("RAM");
+        };
+        read(&self.memory, &mut order);
+        if order.dma.get() == 0 {
+            let key = Key((order.transfer.control.get() >> 16) as u16);
+            let mut kernel = vec![0; order.transfer.length.get() as usize];
+            self.by_port(Some(key), &mut kernel);
+            self.memory
+                .write(order.transfer.address.get(), &kernel)
+                .expect("the plan has found RAM");
+        } else {
+            let doorbell = u32::try_from(at).expect("low").to_be_bytes();
+            self.output(PORT_DMA_LOW, &doorbell);
+            read(&self.memory, &mut order);
+            assert_eq!(order.transfer.control.get(), 0, "the kernel is loaded");
+        }
+        self.memory
+            .write(order.terminator.get().into(), &[0])
+            .expect("RAM");
     }
 
     /// Finds the device as the firmware's hands do.

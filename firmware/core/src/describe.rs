@@ -24,6 +24,13 @@ impl fmt::Display for Kernel<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Pvh { image, entry } => write!(f, "PVH kernel at {image}, entry {entry:#x}"),
+            Self::Multiboot(kernel) => write!(
+                f,
+                "multiboot kernel for {}, entry {:#x}, {} modules",
+                kernel.image(),
+                kernel.entry,
+                kernel.info.mods_count
+            ),
             Self::Linux64 { header, size } | Self::Linux32 { header, size } => {
                 write!(
                     f,
@@ -54,6 +61,7 @@ impl fmt::Display for Entry {
             Self::Pvh { entry, start_info } => {
                 write!(f, "PVH entry {entry:#x}, start_info {start_info:#x}")
             }
+            Self::Multiboot { info, .. } => write!(f, "multiboot, information {info:#x}"),
             Self::Linux64 { entry, boot_params } => {
                 write!(f, "64-bit entry {entry:#x}, boot_params {boot_params:#x}")
             }

@@ -101,15 +101,21 @@ impl<'a> Facts<'a> {
     ) -> Result<Self, BootError> {
         let memory = read_memory_map(fw_cfg, files, &mut scratch.records)?;
         let count = fw_cfg.read_u16(Key::NB_CPUS)?;
-        Ok(Self {
+        let mut facts = Self {
             board,
             memory,
             processors: Processors::new(count, identify(count))?,
             irq0_override: fw_cfg.read_u32(Key::IRQ0_OVERRIDE)? != 0,
             kernel: Kernel::gather(fw_cfg, &mut scratch.setup)?,
-            cmdline_size: fw_cfg.read_u32(Key::CMDLINE_SIZE)?,
-            initrd_size: fw_cfg.read_u32(Key::INITRD_SIZE)?,
-        })
+            cmdline_size: 0,
+            initrd_size: 0,
+        };
+        // A multiboot kernel's command line and modules are part of it.
+        if !matches!(facts.kernel, Kernel::Multiboot(_)) {
+            facts.cmdline_size = fw_cfg.read_u32(Key::CMDLINE_SIZE)?;
+            facts.initrd_size = fw_cfg.read_u32(Key::INITRD_SIZE)?;
+        }
+        Ok(facts)
     }
 }
 

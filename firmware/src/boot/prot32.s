@@ -59,12 +59,16 @@ no_1g_pages:
 # Says so on COM1, reports the code, stops. The UART may be unprogrammed; hosts do not mind.
 no_long_mode:
     mov $no_long_mode_sentence, %esi
+    mov ${no_long_mode}, %ebx
+
+# ESI = a sentence that ends with a newline, EBX = what to report. Uses no stack.
+give_up:
     mov $0x3f8, %edx                # COM1
 1:  lodsb                           # next byte of the sentence
     out %al, %dx
     cmp $'\n', %al
     jne 1b
-    mov ${no_long_mode}, %eax
+    mov %ebx, %eax
     mov ${failure_port}, %edx
     out %eax, %dx
 2:  hlt

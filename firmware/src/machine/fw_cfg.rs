@@ -18,7 +18,7 @@ use firmware_core::plan::Means;
 
 /// How often the control field is read before a transfer counts as lost. Every VMM we know is
 /// done before the doorbell returns.
-const PATIENCE: u32 = 1 << 24;
+pub const PATIENCE: u32 = 1 << 24;
 
 /// The device.
 pub struct FwCfg {

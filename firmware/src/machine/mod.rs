@@ -19,7 +19,7 @@ mod ports;
 
 pub use cpu::{halt, timestamp};
 pub use exception::ExceptionFrame;
-pub use fw_cfg::FwCfg;
+pub use fw_cfg::{FwCfg, PATIENCE};
 pub use mtrr::set_memory_types;
 pub use ports::{ReportPort, com1, has_debug_console, report, report_failure};
 

@@ -8,6 +8,7 @@ mod boards;
 pub mod case;
 mod handed;
 mod host;
+mod multiboot;
 mod placement;
 mod promises;
 mod refusals;
@@ -115,6 +116,7 @@ fn cases() -> Vec<Case> {
     cases.extend(refusals::cases());
     cases.extend(placement::cases());
     cases.extend(promises::cases());
+    cases.extend(multiboot::cases());
     cases.extend(boards::cases());
     cases.extend(stock::cases());
     cases.extend(oracle::cases());

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Why a kernel cannot be started.
 
+use super::MultibootError;
 use crate::fw_cfg::TransferError;
 use crate::memory::Range;
 use abi::linux::ENTRY_64_OFFSET;
@@ -13,9 +14,9 @@ pub enum KernelError {
     Transfer(TransferError),
     /// The VMM offers none.
     Absent,
-    /// A multiboot kernel.
-    Multiboot,
-    /// A PVH entry point that is not in the image.
+    /// What comes with a multiboot kernel.
+    Multiboot(MultibootError),
+    /// An entry point that is not in the image.
     EntryOutside {
         /// The entry point.
         entry: u32,
@@ -71,12 +72,10 @@ impl fmt::Display for KernelError {
         match self {
             Self::Transfer(error) => error.fmt(f),
             Self::Absent => f.write_str("kernel: expected one in fw_cfg, found none"),
-            Self::Multiboot => {
-                f.write_str("kernel: expected a PVH ELF or a bzImage, found a multiboot image")
-            }
+            Self::Multiboot(error) => error.fmt(f),
             Self::EntryOutside { entry, image } => write!(
                 f,
-                "kernel: expected a PVH entry point inside the image at {image}, found {entry:#x}"
+                "kernel: expected its entry point inside the image at {image}, found {entry:#x}"
             ),
             Self::NotLinux { boot_flag, magic } => write!(
                 f,

@@ -3,7 +3,7 @@
 //!
 //! Spec: Linux `Documentation/arch/x86/boot.rst`.
 
-use super::KernelError;
+use super::{KernelError, Multiboot};
 use abi::linux::{
     BOOT_FLAG, DEFAULT_CMDLINE_SIZE, DEFAULT_INITRD_ADDR_MAX, HEADER_MAGIC, JUMP_BASE, JUMP_SHORT,
     LoadFlags, SETUP_HEADER_OFFSET, SetupHeader, VERSION_2_00, VERSION_2_03, VERSION_2_04,
@@ -16,7 +16,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 #[derive(Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct SetupBuffer {
-    pub(super) before: [u8; SETUP_HEADER_OFFSET],
+    pub(super) multiboot: Multiboot, // which has no setup part
+    pub(super) before: [u8; SETUP_HEADER_OFFSET - size_of::<Multiboot>()],
     pub(super) header: SetupHeader,
 }
 

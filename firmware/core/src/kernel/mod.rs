@@ -8,9 +8,11 @@
 
 mod error;
 mod linux;
+mod multiboot;
 
 pub use error::KernelError;
 pub use linux::SetupBuffer;
+pub use multiboot::{Multiboot, MultibootError, Part, Span};
 
 use crate::fw_cfg::Transport;
 use crate::memory::Range;
@@ -43,6 +45,8 @@ pub enum Kernel<'a> {
         /// Size in bytes of its protected-mode part.
         size: u32,
     },
+    /// A multiboot kernel, still in `fw_cfg`.
+    Multiboot(&'a Multiboot),
 }
 
 impl<'a> Kernel<'a> {
@@ -56,7 +60,7 @@ impl<'a> Kernel<'a> {
     ) -> Result<Self, KernelError> {
         let entry = fw_cfg.read_u32(Key::KERNEL_ENTRY)?;
         if entry != 0 {
-            return Self::gather_elf(fw_cfg, entry);
+            return Self::gather_elf(fw_cfg, entry, setup);
         }
         fw_cfg.read(Key::SETUP_DATA, setup.as_mut_bytes())?;
         let size = fw_cfg.read_u32(Key::KERNEL_SIZE)?;
@@ -80,16 +84,26 @@ impl<'a> Kernel<'a> {
         }
     }
 
-    fn gather_elf(fw_cfg: &mut impl Transport, entry: u32) -> Result<Self, KernelError> {
+    fn gather_elf(
+        fw_cfg: &mut impl Transport,
+        entry: u32,
+        setup: &'a mut SetupBuffer,
+    ) -> Result<Self, KernelError> {
         // A multiboot kernel also has an entry point, but no setup part.
-        if fw_cfg.read_u32(Key::SETUP_SIZE)? == 0 {
-            return Err(KernelError::Multiboot);
-        }
+        let is_multiboot = fw_cfg.read_u32(Key::SETUP_SIZE)? == 0;
         let addr = fw_cfg.read_u32(Key::KERNEL_ADDR)?;
         let size = fw_cfg.read_u32(Key::KERNEL_SIZE)?;
         let image = Range::new(addr.into(), size.into()).unwrap_or(Range::between(0, 0));
         if entry < addr || u64::from(entry) >= image.end() {
             return Err(KernelError::EntryOutside { entry, image });
+        }
+        if is_multiboot {
+            let kernel = &mut setup.multiboot;
+            kernel.addr = addr.into();
+            kernel.size = size.into();
+            kernel.entry = entry.into();
+            kernel.gather(fw_cfg)?;
+            return Ok(Self::Multiboot(kernel));
         }
         Ok(Self::Pvh { image, entry })
     }

@@ -35,10 +35,12 @@ pub enum PlanError {
         /// The most the kernel takes, with the NUL.
         limit: u32,
     },
-    /// A PVH kernel that is not in RAM between 1 MiB and 4 GiB.
+    /// A PVH or multiboot kernel that the VMM has placed where there is no RAM, or no free one.
     ImageOutsideRam {
-        /// Where the VMM put it.
+        /// Where it is.
         image: Range,
+        /// The lowest guest-physical address it may have.
+        floor: u64,
     },
     /// No place for the kernel.
     KernelPlacement {
@@ -112,9 +114,10 @@ impl fmt::Display for PlanError {
                 f,
                 "kernel command line: expected at most {limit} bytes with its NUL, found {found}"
             ),
-            Self::ImageOutsideRam { image } => write!(
+            Self::ImageOutsideRam { image, floor } => write!(
                 f,
-                "kernel: expected its image in RAM between 1 MiB and 4 GiB, found it at {image}"
+                "kernel: expected its image in free RAM between {floor:#x} and 4 GiB, \
+                 found it at {image}"
             ),
             Self::KernelPlacement {
                 needed,

@@ -6,7 +6,7 @@ use super::{Means, PlanError};
 use crate::facts::Facts;
 use crate::kernel::Kernel;
 use crate::memory::{Arena, MemoryMap, Range};
-use crate::tables::{identity_map, mp, pvh};
+use crate::tables::{identity_map, mp, multiboot, pvh};
 use abi::layout::{HANDOFF_FLOOR, LOW_RAM_END, PAGE_SIZE};
 use abi::linux::BootParams;
 
@@ -22,7 +22,7 @@ pub struct Handoff {
     pub mp_pointer: Range,
     /// MP configuration table.
     pub mp_table: Range,
-    /// `hvm_start_info` with its lists, or the zero page.
+    /// `hvm_start_info` or `multiboot_info` with its lists, or the zero page.
     pub parameters: Range,
     /// The command line; at least its NUL.
     pub cmdline: Range,
@@ -47,20 +47,17 @@ pub fn place(
     let mut arena = Arena::new(Range::between(HANDOFF_FLOOR, LOW_RAM_END));
     let mut take = |size, align| arena.take(size, align).ok_or(PlanError::HandoffFull);
 
+    // Reserving low memory adds at most four regions to the map, each large table two.
+    let regions = memory
+        .regions()
+        .len()
+        .saturating_add(4)
+        .saturating_add(tables.large.saturating_mul(2));
     let mp_pointer = take(mp::POINTER_SIZE, 16)?;
     let mp_table = take(mp::table_size(&facts.processors), 16)?;
     let parameters = match facts.kernel {
-        // Reserving low memory adds at most four regions to the map, each large table two.
-        Kernel::Pvh { .. } => take(
-            pvh::size(
-                memory
-                    .regions()
-                    .len()
-                    .saturating_add(4)
-                    .saturating_add(tables.large.saturating_mul(2)),
-            ),
-            16,
-        )?,
+        Kernel::Pvh { .. } => take(pvh::size(regions), 16)?,
+        Kernel::Multiboot(_) => take(multiboot::size(regions), 16)?,
         Kernel::Linux64 { .. } | Kernel::Linux32 { .. } => {
             take(size_of::<BootParams>() as u64, 16)?
         }
@@ -73,9 +70,13 @@ pub fn place(
         });
     }
     let cmdline = take(facts.cmdline_size.max(1).into(), 16)?;
-    let entered_paged = matches!(facts.kernel, Kernel::Linux64 { .. });
     let start_map_is_enough = facts.processors.identity().gigabyte_pages
-        || (means.dma && tables.large == 0 && !entered_paged);
+        || tables.large == 0
+            && match facts.kernel {
+                Kernel::Pvh { .. } | Kernel::Linux32 { .. } => means.dma,
+                Kernel::Linux64 { .. } => false, // entered with paging
+                Kernel::Multiboot(_) => true,    // loaded without
+            };
     let page_tables = if start_map_is_enough {
         None
     } else {
@@ -97,7 +98,7 @@ pub fn place(
 /// Longest command line in bytes, NUL included.
 fn cmdline_limit(kernel: &Kernel<'_>) -> u32 {
     match kernel {
-        Kernel::Pvh { .. } => MAX_CMDLINE_SIZE,
+        Kernel::Pvh { .. } | Kernel::Multiboot(_) => MAX_CMDLINE_SIZE,
         Kernel::Linux64 { header, .. } | Kernel::Linux32 { header, .. } => header
             .cmdline_size
             .get()

@@ -35,7 +35,7 @@ pub fn place(
 fn initrd_ceiling(kernel: &Kernel<'_>, means: Means) -> u64 {
     match kernel {
         // Linux keeps the module's address in 32 bits on its PVH path.
-        Kernel::Pvh { .. } => RAM_ABOVE_4G_START,
+        Kernel::Pvh { .. } | Kernel::Multiboot(_) => RAM_ABOVE_4G_START,
         // An initrd above 4 GiB is a matter of the 64-bit entry.
         Kernel::Linux32 { header, .. } => addr_max(header),
         Kernel::Linux64 { header, .. } => {

@@ -17,21 +17,20 @@ pub struct PlacedKernel {
 
 /// Finds a place, or checks the one it has.
 pub fn place(kernel: &Kernel<'_>, memory: &MemoryMap<'_>) -> Result<PlacedKernel, PlanError> {
-    match kernel {
-        Kernel::Pvh { image, .. } => {
-            let high = Range::between(HIGH_RAM_START, RAM_ABOVE_4G_START);
-            if !high.contains(*image) || !memory.is_ram(*image) {
-                return Err(PlanError::ImageOutsideRam { image: *image });
-            }
-            Ok(PlacedKernel {
-                load: None,
-                footprint: *image,
-            })
-        }
+    let (image, floor) = match kernel {
+        Kernel::Pvh { image, .. } => (*image, HIGH_RAM_START),
+        Kernel::Multiboot(kernel) => (kernel.image(), 0),
         Kernel::Linux64 { header, size } | Kernel::Linux32 { header, size } => {
-            place_bzimage(header, *size, memory)
+            return place_bzimage(header, *size, memory);
         }
+    };
+    if !Range::between(floor, RAM_ABOVE_4G_START).contains(image) || !memory.is_ram(image) {
+        return Err(PlanError::ImageOutsideRam { image, floor });
     }
+    Ok(PlacedKernel {
+        load: None,
+        footprint: image,
+    })
 }
 
 /// boot.rst, `pref_address`: a relocatable kernel that lies elsewhere moves itself there if its

@@ -20,7 +20,7 @@ use crate::facts::Facts;
 use crate::fw_cfg::{TransferError, Transport};
 use crate::kernel::Kernel;
 use crate::memory::{MemoryMap, Range, Region};
-use crate::tables::piece;
+use crate::tables::{multiboot, piece};
 use abi::e820::MAX_ENTRIES;
 use abi::fw_cfg::Key;
 use abi::linux::ENTRY_64_OFFSET;
@@ -57,6 +57,15 @@ pub enum Entry {
         /// Guest-physical address of the zero page.
         boot_params: u32,
     },
+    /// 32-bit protected mode, no paging, EBX = `multiboot_info`.
+    Multiboot {
+        /// Guest-physical address of the `multiboot_info`.
+        info: u32,
+        /// Guest-physical address of the [`LoadOrder`](crate::tables::multiboot::LoadOrder).
+        order: u32,
+        /// [`Means::dma`].
+        dma: bool,
+    },
 }
 
 /// Everything that is to be done, as data.
@@ -66,7 +75,8 @@ pub struct Plan<'a> {
     pub memory: MemoryMap<'a>,
     /// Where what the kernel is given goes.
     pub handoff: Handoff,
-    /// Where the kernel is loaded; `None` when the VMM has placed it.
+    /// Where [`Plan::load`] puts the kernel; `None` when the VMM has placed it or, multiboot, it is
+    /// loaded last of all.
     pub kernel: Option<Range>,
     /// Where the initial RAM disk is loaded.
     pub initrd: Option<Range>,
@@ -105,6 +115,14 @@ impl<'a> Plan<'a> {
                 entry: low_address(placed.footprint),
                 boot_params: low_address(handoff.parameters),
             },
+            Kernel::Multiboot(_) => {
+                let info = low_address(handoff.parameters);
+                Entry::Multiboot {
+                    info,
+                    order: info.saturating_add(multiboot::ORDER_OFFSET),
+                    dma: means.dma,
+                }
+            }
         };
         Ok(Self {
             memory,

@@ -332,13 +332,13 @@ fn what_does_not_fit_is_named() {
             ram(5 << 30),
             high,
             0,
-            "kernel: expected its image in RAM between 1 MiB and 4 GiB, found it at 0x100000000..0x100001000",
+            "kernel: expected its image in free RAM between 0x100000 and 4 GiB, found it at 0x100000000..0x100001000",
         ),
         (
             ram(8 * MIB),
             low,
             0,
-            "kernel: expected its image in RAM between 1 MiB and 4 GiB, found it at 0xf0000..0x110000",
+            "kernel: expected its image in free RAM between 0x100000 and 4 GiB, found it at 0xf0000..0x110000",
         ),
         (
             vec![record(u64::MAX, 2, TYPE_RAM)],

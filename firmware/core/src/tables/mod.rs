@@ -6,6 +6,7 @@
 
 pub mod identity_map;
 pub mod mp;
+pub mod multiboot;
 pub mod pvh;
 pub mod zero_page;
 
@@ -31,6 +32,7 @@ pub fn write(plan: &Plan<'_>, facts: &Facts<'_>, rsdp: Option<u64>, block: &mut 
     let parameters = piece(block, handoff.block, handoff.parameters);
     match facts.kernel {
         Kernel::Pvh { .. } => pvh::write(parameters, plan, rsdp),
+        Kernel::Multiboot(kernel) => multiboot::write(parameters, plan, kernel),
         Kernel::Linux64 { header, .. } | Kernel::Linux32 { header, .. } => {
             zero_page::write(parameters, plan, header, rsdp);
         }
