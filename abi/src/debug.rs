@@ -69,6 +69,8 @@ failure_codes! {
     Acpi = 14, "bad ACPI loader script";
     /// The kernel was entered and failed before it took over the processor.
     KernelEntry = 15, "kernel failed at its entry";
+    /// The SMBIOS files make no sense.
+    Smbios = 16, "bad SMBIOS files";
     /// The firmware has a bug.
     Panic = 255, "firmware bug";
 }

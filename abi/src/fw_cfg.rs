@@ -134,6 +134,11 @@ pub mod file {
     pub const E820: &str = "etc/e820";
     /// ACPI linker-loader script: [`Command`](crate::table_loader::Command) records.
     pub const TABLE_LOADER: &str = "etc/table-loader";
+    /// SMBIOS entry point: [`EntryPoint21`](crate::smbios::EntryPoint21) or
+    /// [`EntryPoint30`](crate::smbios::EntryPoint30).
+    pub const SMBIOS_ANCHOR: &str = "etc/smbios/smbios-anchor";
+    /// SMBIOS structures.
+    pub const SMBIOS_TABLES: &str = "etc/smbios/smbios-tables";
     /// What our firmware prints: absent or `error`, nothing but errors; `info`, one line a phase.
     pub const LOG: &str = "opt/org.qboot-rs/log";
     /// Present: our firmware marks its trace points ([`crate::debug`]).

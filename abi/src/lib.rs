@@ -18,6 +18,7 @@
 //! | [`pvh`] | firmware and kernel | Xen `include/public/arch-x86/hvm/start_info.h` |
 //! | [`mp`] | firmware and kernel | Intel MultiProcessor Specification 1.4 |
 //! | [`pci`] | machine and firmware | PCI Local Bus 3.0, PCI-to-PCI Bridge 1.2 |
+//! | [`smbios`] | VMM, firmware and kernel | DMTF DSP0134 |
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -33,4 +34,5 @@ pub mod mp;
 pub mod multiboot;
 pub mod pci;
 pub mod pvh;
+pub mod smbios;
 pub mod table_loader;

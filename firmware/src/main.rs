@@ -24,7 +24,7 @@ use firmware_core::error::BootError;
 use firmware_core::facts::{Facts, Options};
 use firmware_core::fw_cfg::Directory;
 use firmware_core::plan::{Entry, Plan};
-use firmware_core::tables;
+use firmware_core::{smbios, tables};
 use machine::Machine;
 use report::Log;
 
@@ -51,6 +51,7 @@ fn find_kernel(machine: &mut Machine) -> Result<Entry, BootError> {
         &mut scratch.commands,
         &mut scratch.blobs,
     )?;
+    smbios::gather(&files.known, &mut loader)?;
     log.gathered(&facts);
 
     let plan = Plan::new(&facts, fw_cfg.means(), &mut loader.blobs, &mut scratch.map)?;
@@ -62,6 +63,7 @@ fn find_kernel(machine: &mut Machine) -> Result<Entry, BootError> {
     loader.load(&mut fw_cfg)?;
     loader.link(&mut fw_cfg, &mut files, &mut machine.tables)?;
     let rsdp = loader.rsdp(&mut machine.tables);
+    smbios::link(&files.known, &loader, &mut machine.tables)?;
     tables::write(&plan, &facts, rsdp, block);
     machine::set_memory_types(facts.processors.identity(), &plan.memory);
     log.kernel_entered(&plan.entry);

@@ -7,6 +7,7 @@ use crate::fw_cfg::{DirectoryError, TransferError};
 use crate::kernel::KernelError;
 use crate::plan::PlanError;
 use crate::processors::CountError;
+use crate::smbios::SmbiosError;
 use abi::debug::FailureCode;
 use core::fmt;
 
@@ -30,6 +31,8 @@ pub enum BootError {
     Kernel(KernelError),
     /// The ACPI loader script.
     Acpi(LoaderError),
+    /// The SMBIOS files.
+    Smbios(SmbiosError),
     /// The plan.
     Plan(PlanError),
 }
@@ -50,6 +53,7 @@ impl BootError {
             Self::Kernel(KernelError::Absent) => FailureCode::KernelAbsent,
             Self::Kernel(_) => FailureCode::KernelFormat,
             Self::Acpi(_) => FailureCode::Acpi,
+            Self::Smbios(_) => FailureCode::Smbios,
             Self::Plan(error) => error.code(),
         }
     }
@@ -69,6 +73,7 @@ impl fmt::Display for BootError {
             Self::Processors(error) => error.fmt(f),
             Self::Kernel(error) => error.fmt(f),
             Self::Acpi(error) => error.fmt(f),
+            Self::Smbios(error) => error.fmt(f),
             Self::Plan(error) => error.fmt(f),
         }
     }
@@ -91,5 +96,6 @@ from! {
     CountError => Processors,
     KernelError => Kernel,
     LoaderError => Acpi,
+    SmbiosError => Smbios,
     PlanError => Plan,
 }

@@ -53,7 +53,7 @@ impl Options {
             None => LogLevel::Error,
             Some(log) => {
                 let mut text = [0; 4];
-                fw_cfg.read(log.key, &mut text)?;
+                fw_cfg.read(log.key(), &mut text)?;
                 if text == *b"info" {
                     LogLevel::Info
                 } else {
@@ -130,7 +130,7 @@ fn read_memory_map<'a>(
         .get_mut(..size.checked_div(size_of::<E820Entry>()).unwrap_or_default())
         .filter(|records| !records.is_empty() && size_of_val(*records) == size)
         .ok_or(MemoryMapError::Size { found: file.size })?;
-    fw_cfg.read(file.key, records.as_mut_bytes())?;
+    fw_cfg.read(file.key(), records.as_mut_bytes())?;
     Ok(records)
 }
 

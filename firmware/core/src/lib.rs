@@ -33,4 +33,5 @@ pub mod mtrr;
 pub mod pci;
 pub mod plan;
 pub mod processors;
+pub mod smbios;
 pub mod tables;

@@ -21,7 +21,7 @@ struct Refusal {
     arguments: fn(&Context<'_>) -> Result<Vec<String>, Outcome>,
 }
 
-const REFUSALS: [Refusal; 5] = [
+const REFUSALS: [Refusal; 7] = [
     Refusal {
         name: "no-kernel",
         sentence: "qboot-rs: kernel: expected one in fw_cfg, found none",
@@ -53,6 +53,17 @@ const REFUSALS: [Refusal; 5] = [
         name: "no-dma-and-no-kernel",
         sentence: "qboot-rs: kernel: expected one in fw_cfg, found none",
         arguments: |_| Ok(vec!["--fw-cfg-dma=off".into()]),
+    },
+    Refusal {
+        name: "smbios-anchor",
+        sentence: "qboot-rs: SMBIOS anchor: expected _SM_ and _DMI_ in 31 bytes or _SM3_ in 24, \
+                   found 0x726f6873 in 5",
+        arguments: |context| smbios(context, "short", "no table"),
+    },
+    Refusal {
+        name: "smbios-length",
+        sentence: "qboot-rs: SMBIOS table: expected at most 8 bytes, found 1296786018",
+        arguments: |context| smbios(context, "_SM3_.\u{18}.....bbKM........", "no table"),
     },
 ];
 
@@ -121,4 +132,13 @@ fn patched(
     let path: PathBuf = context.workspace.target.join("test-inputs").join(name);
     write_atomically(&path, &image)?;
     Ok(vec![format!("--kernel={}", path.display())])
+}
+
+/// A kernel with these two SMBIOS files.
+fn smbios(context: &Context<'_>, anchor: &str, tables: &str) -> Result<Vec<String>, Outcome> {
+    Ok(vec![
+        kernel(context)?,
+        format!("--fw-cfg=name=etc/smbios/smbios-anchor,string={anchor}"),
+        format!("--fw-cfg=name=etc/smbios/smbios-tables,string={tables}"),
+    ])
 }

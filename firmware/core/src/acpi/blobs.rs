@@ -36,11 +36,14 @@ pub struct Blob {
 impl Blob {
     /// The file in `fw_cfg`.
     #[must_use]
-    pub const fn file(&self) -> File {
-        File {
-            key: Key(self.key),
-            size: self.size,
-        }
+    pub const fn key(&self) -> Key {
+        Key(self.key)
+    }
+
+    /// Its size in bytes.
+    #[must_use]
+    pub const fn size(&self) -> u32 {
+        self.size
     }
 
     /// The alignment of its address: a power of two.
@@ -175,7 +178,7 @@ impl<'a> Blobs<'a> {
             start: 0,
             size: file.size,
             align,
-            key: file.key.0,
+            key: file.key().0,
             zone,
             padding: [0; 5],
         };

@@ -66,7 +66,7 @@ impl<'a> Loader<'a> {
     /// A transfer failed.
     pub fn load(&self, fw_cfg: &mut impl Transport) -> Result<(), LoaderError> {
         for blob in self.blobs.iter() {
-            fw_cfg.load(blob.file().key, blob.place())?;
+            fw_cfg.load(blob.key(), blob.place())?;
         }
         Ok(())
     }

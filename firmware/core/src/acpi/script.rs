@@ -79,7 +79,7 @@ impl<'a> Script<'a> {
         };
         if self.held != Some(first) {
             let offset = u32::try_from(first.saturating_mul(COMMAND_SIZE)).unwrap_or(u32::MAX);
-            fw_cfg.read_at(file.key, offset, stretch.as_mut_bytes())?;
+            fw_cfg.read_at(file.key(), offset, stretch.as_mut_bytes())?;
             self.held = Some(first);
         }
         Ok(())

@@ -172,7 +172,7 @@ fn run_bytes(script: &[u8]) -> Result<(Bytes, Vec<u8>, Option<u64>), LoaderError
         };
         blob.put(at);
         high += 0x1_0000;
-        let bytes = &device.files[usize::from(blob.file().key.0 - 0x20)].1;
+        let bytes = &device.files[usize::from(blob.key().0 - 0x20)].1;
         memory.0.extend((at..).zip(bytes.iter().copied()));
     }
     loader.link(&mut device, &mut files, &mut memory)?;

@@ -8,6 +8,7 @@
 use super::{TransferError, Transport};
 use abi::fw_cfg::{DEFAULT_FILE_SLOTS, FILE_NAME_SIZE, FileCount, FileEntry, Key, MAX_FILES, file};
 use core::fmt;
+use core::num::NonZeroU16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// One stretch of the directory. Its first use takes the count and every slot that QEMU has by
@@ -22,18 +23,29 @@ pub struct DirectoryBuffer {
 /// A file in `fw_cfg`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct File {
-    /// The item that holds its content.
-    pub key: Key,
+    key: NonZeroU16, // so that a file that is absent takes no further room
     /// Its size in bytes.
     pub size: u32,
 }
 
 impl File {
-    const fn of(entry: &FileEntry) -> Self {
-        Self {
-            key: Key(entry.select.get()),
-            size: entry.size.get(),
+    /// The file of `size` bytes in an item, which is not item 0.
+    #[must_use]
+    pub const fn new(key: Key, size: u32) -> Option<Self> {
+        match NonZeroU16::new(key.0) {
+            Some(key) => Some(Self { key, size }),
+            None => None,
         }
+    }
+
+    /// The item that holds its content.
+    #[must_use]
+    pub const fn key(&self) -> Key {
+        Key(self.key.get())
+    }
+
+    const fn of(entry: &FileEntry) -> Option<Self> {
+        Self::new(Key(entry.select.get()), entry.size.get())
     }
 }
 
@@ -44,6 +56,10 @@ pub struct KnownFiles {
     pub e820: Option<File>,
     /// [`file::LOG`].
     pub log: Option<File>,
+    /// [`file::SMBIOS_ANCHOR`].
+    pub smbios_anchor: Option<File>,
+    /// [`file::SMBIOS_TABLES`].
+    pub smbios_tables: Option<File>,
     /// [`file::TABLE_LOADER`].
     pub table_loader: Option<File>,
     /// [`file::TRACE`].
@@ -106,7 +122,7 @@ impl<'a> Directory<'a> {
         let mut left = self.count;
         while let Some(entries) = next_stretch(fw_cfg, self.buffer, self.count, left)? {
             if let Some(entry) = entries.iter().find(|entry| same_name(&entry.name, name)) {
-                return Ok(Some(File::of(entry)));
+                return Ok(File::of(entry));
             }
             left = left.saturating_sub(entries.len());
         }
@@ -119,6 +135,7 @@ impl KnownFiles {
     fn note(&mut self, entry: &FileEntry) {
         const E820: u64 = first_word(file::E820);
         const OPTION: u64 = first_word(file::LOG); // and TRACE
+        const SMBIOS: u64 = first_word(file::SMBIOS_ANCHOR); // and SMBIOS_TABLES
         const TABLE_LOADER: u64 = first_word(file::TABLE_LOADER);
         let Some(word) = entry.name.first_chunk::<8>() else {
             return;
@@ -127,10 +144,12 @@ impl KnownFiles {
             E820 if is_named(entry, file::E820) => &mut self.e820,
             OPTION if is_named(entry, file::LOG) => &mut self.log,
             OPTION if is_named(entry, file::TRACE) => &mut self.trace,
+            SMBIOS if is_named(entry, file::SMBIOS_ANCHOR) => &mut self.smbios_anchor,
+            SMBIOS if is_named(entry, file::SMBIOS_TABLES) => &mut self.smbios_tables,
             TABLE_LOADER if is_named(entry, file::TABLE_LOADER) => &mut self.table_loader,
             _ => return,
         };
-        *slot = Some(File::of(entry));
+        *slot = File::of(entry);
     }
 }
 
@@ -303,20 +322,8 @@ mod test {
         ];
         let mut script = Script::new(5, names.iter().map(ToString::to_string));
         let directory = read(&mut script).unwrap();
-        assert_eq!(
-            directory.e820,
-            Some(File {
-                key: Key(0x21),
-                size: 20
-            })
-        );
-        assert_eq!(
-            directory.trace,
-            Some(File {
-                key: Key(0x24),
-                size: 20
-            })
-        );
+        assert_eq!(directory.e820, File::new(Key(0x21), 20));
+        assert_eq!(directory.trace, File::new(Key(0x24), 20));
         assert_eq!(directory.log, None);
         assert_eq!(script.transfers, 1);
     }
@@ -334,7 +341,7 @@ mod test {
             let mut script = Script::new(4_000, names);
             let directory = read(&mut script).unwrap();
             assert_eq!(
-                directory.e820.unwrap().key,
+                directory.e820.unwrap().key(),
                 Key(u16::try_from(0x20 + position).unwrap())
             );
             assert_eq!(script.transfers, 125);

@@ -29,7 +29,7 @@ pub fn place(blobs: &mut Blobs<'_>, memory: &MemoryMap<'_>) -> Result<Tables, Pl
     let mut scanned = Arena::new(Range::between(split, ROM_ALIAS_START));
     let mut large = 0usize;
     for blob in blobs.iter_mut() {
-        let (size, align) = (blob.file().size.into(), blob.align());
+        let (size, align) = (u64::from(blob.size()), blob.align());
         match blob.zone() {
             Zone::FSegment => {
                 let place = scanned.take(size, align);
@@ -59,7 +59,7 @@ pub fn place_large(
 ) -> Result<(), PlanError> {
     let within = Range::between(HIGH_RAM_START, RAM_ABOVE_4G_START);
     for blob in blobs.iter_mut().filter(|blob| blob.place().start() == 0) {
-        let (size, align) = (u64::from(blob.file().size), blob.align().max(PAGE_SIZE));
+        let (size, align) = (u64::from(blob.size()), blob.align().max(PAGE_SIZE));
         let place = memory
             .highest_fit(size, align, within, &[kernel])
             .ok_or(LoaderError::NoRoom { size, align })?;

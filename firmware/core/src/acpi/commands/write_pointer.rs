@@ -31,7 +31,7 @@ pub fn write_pointer(
     }
     let address = target.start().to_le_bytes();
     let bytes = address.get(..size as usize).unwrap_or_default();
-    fw_cfg.seek(file.key, offset)?;
+    fw_cfg.seek(file.key(), offset)?;
     fw_cfg.write_more(bytes)?;
     Ok(())
 }

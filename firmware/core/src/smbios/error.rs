@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Why the VMM's SMBIOS files make no sense.
+
+use crate::acpi::Problem;
+use core::fmt;
+
+/// What is wrong with the anchor or the table.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SmbiosError {
+    /// The files have no place of their own.
+    File(Problem),
+    /// An anchor that is neither a 2.1 nor a 3.0 entry point of its own length.
+    Anchor {
+        /// Its first four bytes, little-endian.
+        found: u32,
+        /// Size in bytes of the file.
+        size: usize,
+    },
+    /// A table longer than its file, or than a 2.1 entry point can say.
+    TableLength {
+        /// Its length in bytes.
+        found: u32,
+        /// The longest it can be.
+        limit: u32,
+    },
+    /// A structure that passes the table's end, or is too short to be one.
+    Structure {
+        /// Its offset in the table.
+        offset: usize,
+    },
+}
+
+impl fmt::Display for SmbiosError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(problem) => write!(f, "SMBIOS files: {problem}"),
+            Self::Anchor { found, size } => write!(
+                f,
+                "SMBIOS anchor: expected _SM_ and _DMI_ in 31 bytes or _SM3_ in 24, \
+                 found {found:#x} in {size}"
+            ),
+            Self::TableLength { found, limit } => write!(
+                f,
+                "SMBIOS table: expected at most {limit} bytes, found {found}"
+            ),
+            Self::Structure { offset } => write!(
+                f,
+                "SMBIOS structure at {offset:#x}: expected its end in the table, found none"
+            ),
+        }
+    }
+}
