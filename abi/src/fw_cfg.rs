@@ -132,6 +132,10 @@ const _: () = assert!(size_of::<FileEntry>() == 64);
 pub mod file {
     /// Memory map: [`E820Entry`](crate::e820::E820Entry) records.
     pub const E820: &str = "etc/e820";
+    /// The ACPI root pointer (RSDP), which the linker-loader connects with [`ACPI_TABLES`].
+    pub const ACPI_RSDP: &str = "etc/acpi/rsdp";
+    /// The other ACPI tables, one after the other.
+    pub const ACPI_TABLES: &str = "etc/acpi/tables";
     /// ACPI linker-loader script: [`Command`](crate::table_loader::Command) records.
     pub const TABLE_LOADER: &str = "etc/table-loader";
     /// SMBIOS entry point: [`EntryPoint21`](crate::smbios::EntryPoint21) or

@@ -9,6 +9,7 @@
 //!            │ firmware image (ROM)     │ ROM_TOP - image size
 //! 0xFEE00000 │ local APICs              │
 //! 0xFEC00000 │ I/O APIC                 │
+//! 0xFEA00000 │ generic event device     │
 //!            ┊ hole                     ┊
 //! 3 GiB      ├──────────────────────────┤ RAM_BELOW_4G_END (RAM continues at 4 GiB)
 //!            │ RAM: kernel, initrd      │
@@ -65,6 +66,10 @@ pub const ROM_ALIAS_MAX_SIZE: u64 = 0x2_0000;
 pub const RESET_VECTOR: u64 = ROM_TOP - 16;
 /// I/O APIC registers.
 pub const IO_APIC_ADDR: u64 = 0xfec0_0000;
+/// Event selector of the ACPI generic event device: 32 bits.
+pub const GED_EVENTS_ADDR: u64 = 0xfea0_0000;
+/// Sleep control, sleep status and reset registers of that device: 8 bits each, in this order.
+pub const GED_REGISTERS_ADDR: u64 = 0xfea0_0200;
 /// Local APIC registers.
 pub const LOCAL_APIC_ADDR: u64 = 0xfee0_0000;
 /// `q35`: configuration space of every PCI bus, memory-mapped (`PCIEXBAR`), 1 MiB a bus.

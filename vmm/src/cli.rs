@@ -4,7 +4,7 @@
 //! Option names follow QEMU's, with two dashes. Values are read by [`crate::config`]; wrong usage
 //! ends the process with status 2, as [`crate::status::Status::Refused`].
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, SerialTarget};
 use clap::{Parser, ValueEnum};
 use std::path::PathBuf;
 
@@ -17,13 +17,15 @@ Keys (where standard input is a terminal; it leads to COM1):
   Ctrl-a Ctrl-a  send Ctrl-a (also Ctrl-a a)
 
 Exit status:
-  0      the guest ended: reset without --reboot, or Ctrl-a x
+  0      the guest ended: power-off, or reset without --reboot; or Ctrl-a x
   1      input or output failed on the host
   2      wrong usage, or a kernel, initrd or firmware image that was refused
   3      the firmware reported a failure
   4      no usable KVM
   5      KVM could not go on running the guest
-  128+n  ended by signal n";
+  128+n  ended by signal n
+
+SIGTERM presses the power button where the guest listens to it; a second one ends the run.";
 
 /// A KVM monitor modelled on QEMU's microvm machine.
 #[derive(Debug, Parser)]
@@ -52,9 +54,12 @@ struct Cli {
     /// Firmware image [default: qboot-rs.rom next to this program]
     #[arg(long, value_name = "FILE")]
     bios: Option<PathBuf>,
-    /// COM1: stdio, none or file:PATH
-    #[arg(long, value_name = "TARGET", default_value = "stdio")]
-    serial: String,
+    /// What the machine has: acpi, pic, pit, rtc and isa-serial, each on, off or auto
+    #[arg(long, short_alias = 'M', value_name = "KEY=VALUE,...")]
+    machine: Vec<String>,
+    /// COM1: stdio, none or file:PATH [default: stdio]
+    #[arg(long, value_name = "TARGET")]
+    serial: Option<String>,
     /// End the run when the guest resets (the default)
     #[arg(long, overrides_with = "reboot")]
     no_reboot: bool,
@@ -95,6 +100,7 @@ pub fn parse() -> Result<Config, config::Error> {
 }
 
 fn into_config(cli: Cli) -> Result<Config, config::Error> {
+    let machine = config::parse_machine(cli.machine.iter().map(String::as_str))?;
     Ok(Config {
         kernel: cli.kernel,
         initrd: cli.initrd,
@@ -102,7 +108,12 @@ fn into_config(cli: Cli) -> Result<Config, config::Error> {
         memory: config::parse_memory(&cli.memory)?,
         cpus: config::parse_cpus(&cli.cpus)?,
         bios: cli.bios.unwrap_or_else(default_bios),
-        serial: config::parse_serial(&cli.serial)?,
+        serial: match cli.serial {
+            Some(target) => config::parse_serial(&target)?,
+            None if machine.isa_serial => SerialTarget::Stdio,
+            None => SerialTarget::None,
+        },
+        machine,
         reboot: cli.reboot,
         trace: matches!(cli.trace, Switch::On),
         fw_cfg_dma: matches!(cli.fw_cfg_dma, Switch::On),
@@ -123,7 +134,6 @@ fn default_bios() -> PathBuf {
 #[cfg(test)]
 mod test {
     use super::*;
-    use crate::config::SerialTarget;
     use clap::CommandFactory;
 
     fn parse(arguments: &[&str]) -> Result<Config, config::Error> {
@@ -141,6 +151,7 @@ mod test {
         let config = parse(&[]).unwrap();
         assert_eq!((config.memory, config.cpus), (128 << 20, 1));
         assert_eq!(config.serial, SerialTarget::Stdio);
+        assert_eq!(config.machine, config::Machine::default());
         assert!(config.trace && config.fw_cfg_dma && !config.reboot);
         assert_eq!(config.bios.file_name().unwrap(), DEFAULT_BIOS);
     }
@@ -160,6 +171,10 @@ mod test {
             "255",
             "--bios",
             "b",
+            "--machine",
+            "acpi=off,pit=off",
+            "--machine",
+            "rtc=off",
             "--serial",
             "file:s",
             "--reboot",
@@ -179,8 +194,18 @@ mod test {
         assert_eq!((config.memory, config.cpus), (5 << 30, 255));
         assert_eq!(config.bios, PathBuf::from("b"));
         assert_eq!(config.serial, SerialTarget::File("s".into()));
+        assert!(!config.machine.acpi && !config.machine.pit && !config.machine.rtc);
         assert!(config.reboot && !config.trace && !config.fw_cfg_dma);
         assert_eq!(config.fw_cfg.len(), 2);
+    }
+
+    #[test]
+    fn a_machine_without_com1_has_no_serial_output_unless_it_is_asked_for() {
+        let config = parse(&["--machine", "isa-serial=off"]).unwrap();
+        assert_eq!(config.serial, SerialTarget::None);
+        config.validate().unwrap();
+        let config = parse(&["--machine", "isa-serial=off", "--serial", "stdio"]).unwrap();
+        assert!(matches!(config.validate(), Err(config::Error::SerialAlone)));
     }
 
     #[test]
@@ -199,7 +224,7 @@ mod test {
 
     #[test]
     fn values_without_sense_are_errors_that_name_their_option() {
-        for option in ["--memory", "--cpus", "--serial", "--fw-cfg"] {
+        for option in ["--memory", "--cpus", "--machine", "--serial", "--fw-cfg"] {
             let sentence = parse(&[option, "nonsense"]).unwrap_err().to_string();
             assert!(
                 sentence.starts_with(&format!("{option} nonsense: ")),

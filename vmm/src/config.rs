@@ -31,6 +31,8 @@ pub struct Config {
     pub cpus: u32,
     /// Firmware image.
     pub bios: PathBuf,
+    /// What the machine consists of.
+    pub machine: Machine,
     /// Where COM1 leads.
     pub serial: SerialTarget,
     /// Whether a guest reset restarts the machine instead of ending the run.
@@ -41,6 +43,31 @@ pub struct Config {
     pub fw_cfg_dma: bool,
     /// Further `fw_cfg` files.
     pub fw_cfg: Vec<UserFile>,
+}
+
+/// What the machine consists of; the names are those of QEMU's `microvm`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Machine {
+    /// ACPI tables, and the device with power button, power-off and reset.
+    pub acpi: bool,
+    /// The 8254 timer, and port 0x61.
+    pub pit: bool,
+    /// The real-time clock.
+    pub rtc: bool,
+    /// COM1.
+    pub isa_serial: bool,
+}
+
+impl Default for Machine {
+    /// What `auto` means: everything.
+    fn default() -> Self {
+        Self {
+            acpi: true,
+            pit: true,
+            rtc: true,
+            isa_serial: true,
+        }
+    }
 }
 
 /// The far end of COM1.
@@ -95,6 +122,21 @@ pub enum Error {
     /// Not a serial target.
     #[error("--serial {0}: expected stdio, none or file:PATH")]
     Serial(String),
+    /// Not a choice of parts.
+    #[error(
+        "--machine {0}: expected KEY=VALUE with a key out of acpi, pic, pit, rtc and isa-serial, \
+         and a value out of on, off and auto"
+    )]
+    Machine(String),
+    /// A part that no machine of ours is without.
+    #[error(
+        "--machine {0}: expected on or auto, because the interrupt controllers are KVM's own, \
+         which come with a PIC"
+    )]
+    Pic(String),
+    /// COM1 leads somewhere, but is not there.
+    #[error("--serial: expected a machine with a serial port, found --machine isa-serial=off")]
+    SerialAlone,
     /// Not a description of a file.
     #[error("--fw-cfg {0}: expected name=NAME,string=TEXT or name=NAME,file=PATH")]
     FwCfg(String),
@@ -123,6 +165,9 @@ impl Config {
         if self.kernel.is_none() && !self.append.is_empty() {
             return Err(Error::AppendAlone);
         }
+        if !self.machine.isa_serial && self.serial != SerialTarget::None {
+            return Err(Error::SerialAlone);
+        }
         Ok(())
     }
 }
@@ -147,6 +192,32 @@ pub fn parse_memory(text: &str) -> Result<u64, Error> {
 /// Reads a processor count.
 pub fn parse_cpus(text: &str) -> Result<u32, Error> {
     text.parse().map_err(|_| Error::Cpus(text.into()))
+}
+
+/// Reads `KEY=VALUE,…`, one text after the other. Of a key that comes twice the last one counts.
+pub fn parse_machine<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Machine, Error> {
+    let mut machine = Machine::default();
+    let auto = machine;
+    for pair in texts.into_iter().flat_map(|text| text.split(',')) {
+        let refuse = || Error::Machine(pair.into());
+        let (key, value) = pair.split_once('=').ok_or_else(refuse)?;
+        let pick = |auto| match value {
+            "on" => Ok(true),
+            "off" => Ok(false),
+            "auto" => Ok(auto),
+            _ => Err(refuse()),
+        };
+        match key {
+            "acpi" => machine.acpi = pick(auto.acpi)?,
+            "pit" => machine.pit = pick(auto.pit)?,
+            "rtc" => machine.rtc = pick(auto.rtc)?,
+            "isa-serial" => machine.isa_serial = pick(auto.isa_serial)?,
+            "pic" if pick(true)? => {}
+            "pic" => return Err(Error::Pic(pair.into())),
+            _ => return Err(refuse()),
+        }
+    }
+    Ok(machine)
 }
 
 /// Reads `stdio`, `none` or `file:PATH`.
@@ -209,6 +280,38 @@ mod test {
                 "{text:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_machine_has_everything_but_what_is_taken_away() {
+        let parse = |texts: &[&str]| parse_machine(texts.iter().copied()).unwrap();
+        assert_eq!(parse(&[]), Machine::default());
+        assert_eq!(
+            parse(&["acpi=off,rtc=off", "pit=off,pic=on", "acpi=auto"]),
+            Machine {
+                acpi: true,
+                pit: false,
+                rtc: false,
+                isa_serial: true,
+            }
+        );
+        assert!(!parse(&["isa-serial=on,isa-serial=off"]).isa_serial);
+    }
+
+    #[test]
+    fn parts_and_values_that_nobody_knows_are_refused_with_those_that_are() {
+        for text in [
+            "", "acpi", "acpi=", "acpi=yes", "usb=on", "ACPI=on", "microvm", "pit=on,", "pic=no",
+        ] {
+            let sentence = parse_machine([text]).unwrap_err().to_string();
+            assert!(
+                sentence.contains("acpi, pic, pit, rtc and isa-serial")
+                    && sentence.contains("on, off and auto"),
+                "{sentence}"
+            );
+        }
+        let sentence = parse_machine(["rtc=on,pic=off"]).unwrap_err().to_string();
+        assert!(sentence.starts_with("--machine pic=off: expected on"));
     }
 
     #[test]

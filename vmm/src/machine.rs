@@ -10,6 +10,8 @@ use crate::config::{Config, SerialTarget};
 use crate::devices::bus::Ports;
 use crate::devices::cmos::{Cmos, host_clock};
 use crate::devices::fw_cfg::FwCfg;
+use crate::devices::ged::{GED_IRQ, Ged};
+use crate::devices::mmio::Mmio;
 use crate::devices::serial::{COM1_IRQ, Com1};
 use crate::hypervisor::{self, Kvm, Vm};
 use crate::memory::Memory;
@@ -25,6 +27,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use vmm_sys_util::eventfd::EventFd;
 
+/// The signal that presses the power button the first time.
+const TERMINATE: u8 = 15;
+
 /// How long processors get to stop at the end of the run.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -36,8 +41,9 @@ pub struct Machine {
     rom: boot::Input,
     rom_start: u64,
     preload: Option<boot::Preload>,
-    com1: Arc<Com1>,
-    com1_line: EventFd,
+    /// COM1 and its interrupt line.
+    com1: Option<(Arc<Com1>, EventFd)>,
+    pit: bool,
     cpus: u32,
     reboot: bool,
     reads_stdin: bool,
@@ -54,14 +60,20 @@ impl Machine {
         };
         let kvm = hypervisor::open()?;
         let memory = Memory::for_machine(&boot.layout)?;
-        let line = EventFd::new(libc::EFD_NONBLOCK).map_err(host("creating an event counter"))?;
-        let com1_line = line
-            .try_clone()
-            .map_err(host("creating an event counter"))?;
-        let cmos = Cmos::new(&boot.layout, host_clock);
+        let parts = &config.machine;
+        let cmos = parts.rtc.then(|| Cmos::new(&boot.layout, host_clock));
+        let mmio = Mmio::new(parts.acpi.then(Ged::default));
         let dma = config.fw_cfg_dma.then(|| memory.clone());
         let fw_cfg = FwCfg::new(boot.items, dma).map_err(boot::Error::from)?;
         let wake = EventFd::new(0).map_err(host("creating an event counter"))?;
+        let line = if parts.isa_serial {
+            let line = EventFd::new(libc::EFD_NONBLOCK);
+            let line = line.map_err(host("creating an event counter"))?;
+            let of_vm = line.try_clone();
+            Some((line, of_vm.map_err(host("creating an event counter"))?))
+        } else {
+            None
+        };
         // Last, because it empties a file that exists.
         let output: Box<dyn Write + Send> = match &config.serial {
             SerialTarget::Stdio => {
@@ -73,10 +85,14 @@ impl Machine {
             }
             SerialTarget::None => Box::new(io::sink()),
         };
-        let com1 = Arc::new(Com1::new(line, output));
-        let ports = Ports::new(Arc::clone(&com1), cmos, fw_cfg);
+        let com1 = line.map(|(line, of_vm)| (Arc::new(Com1::new(line, output)), of_vm));
+        let ports = Ports::new(
+            com1.as_ref().map(|(com1, _)| Arc::clone(com1)),
+            cmos,
+            fw_cfg,
+        );
         let marks = Arc::new(Marks::new(started));
-        let shared = Arc::new(Shared::new(ports, marks, wake));
+        let shared = Arc::new(Shared::new(ports, mmio, marks, wake));
         let machine = Self {
             kvm,
             memory,
@@ -84,7 +100,7 @@ impl Machine {
             rom: boot.rom,
             preload: boot.preload,
             com1,
-            com1_line,
+            pit: parts.pit,
             cpus: config.cpus,
             reboot: config.reboot,
             reads_stdin: config.serial == SerialTarget::Stdio,
@@ -101,6 +117,7 @@ impl Machine {
         let mut exits = Exits::default();
         let mut boots = 1;
         let mut terminal = None;
+        let mut pressed = false;
         let ending = loop {
             // The virtual machine must stay until its processors have stopped: closing it would
             // disconnect its interrupt lines.
@@ -112,7 +129,7 @@ impl Machine {
                 terminal = Some(RawTerminal::enter());
                 self.read_stdin()?;
             }
-            let ending = self.wait();
+            let ending = self.wait(&vm, &mut pressed);
             let last = ending != Ending::Reset || !self.reboot;
             exits += self.stop(threads, last);
             drop(vm);
@@ -123,9 +140,12 @@ impl Machine {
                 break ending;
             }
             self.shared.marks.boot_over();
-            // An interrupt of the old machine is not one of the new; often there is none.
-            let _ = self.com1_line.read();
+            if let Some((_, line)) = &self.com1 {
+                // An interrupt of the old machine is not one of the new; often there is none.
+                let _ = line.read();
+            }
             self.load(true)?;
+            self.shared.mmio.reset();
             self.shared.ports.reset().map_err(|source| Error::Host {
                 what: "resetting COM1".into(),
                 source,
@@ -166,8 +186,10 @@ impl Machine {
 
     /// Makes a virtual machine and sets its processors going.
     fn start(&self) -> Result<(Vm, Vec<JoinHandle<Exits>>), Error> {
-        let vm = Vm::new(&self.kvm, &self.memory, self.cpus)?;
-        vm.connect(&self.com1_line, COM1_IRQ)?;
+        let vm = Vm::new(&self.kvm, &self.memory, self.cpus, self.pit)?;
+        if let Some((_, line)) = &self.com1 {
+            vm.connect(line, COM1_IRQ)?;
+        }
         let vcpus = (0..self.cpus)
             .map(|index| vm.vcpu(index))
             .collect::<Result<Vec<_>, _>>()?;
@@ -191,7 +213,10 @@ impl Machine {
     }
 
     fn read_stdin(&self) -> Result<(), Error> {
-        let (com1, shared) = (Arc::clone(&self.com1), Arc::clone(&self.shared));
+        let Some((com1, _)) = &self.com1 else {
+            return Ok(());
+        };
+        let (com1, shared) = (Arc::clone(com1), Arc::clone(&self.shared));
         // It ends with the process: nothing can interrupt a read from a terminal in good order.
         std::thread::Builder::new()
             .name("stdin".into())
@@ -215,18 +240,28 @@ impl Machine {
             })
     }
 
-    /// Waits for an ending or a signal.
-    fn wait(&self) -> Ending {
+    /// Waits for an ending or a signal that means one.
+    fn wait(&self, vm: &Vm, pressed: &mut bool) -> Ending {
         loop {
             // Interrupted by the very signal we wait for, or woken: look what it is.
             let _ = self.shared.wake.read();
             if let Some(ending) = self.shared.take_ending() {
                 return ending;
             }
-            if let Some(number) = signals::arrived() {
+            let Some(number) = signals::arrived() else {
+                continue;
+            };
+            if *pressed || number != TERMINATE || !self.press_power_button(vm) {
                 return Ending::Signal(number);
             }
+            *pressed = true;
+            signals::take(number);
         }
+    }
+
+    /// Presses the power button, if there is one and the guest listens to it.
+    fn press_power_button(&self, vm: &Vm) -> bool {
+        vm.is_heard(GED_IRQ) && self.shared.mmio.press_power_button() && vm.pulse(GED_IRQ).is_ok()
     }
 
     /// Stops the processors. When the run is over anyway, one that does not stop (its output

@@ -6,6 +6,7 @@
 
 use crate::devices::bus::{Event, Ports};
 use crate::devices::debug::Message;
+use crate::devices::mmio::Mmio;
 use crate::hypervisor::{Access, Exit, Vcpu};
 use crate::report::{Ending, Exits, Marks};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,8 +16,10 @@ use vmm_sys_util::eventfd::EventFd;
 /// What the threads of a run share.
 #[derive(Debug)]
 pub struct Shared {
-    /// The devices.
+    /// The devices at ports.
     pub ports: Ports,
+    /// The devices in memory space.
+    pub mmio: Mmio,
     /// When things happened.
     pub marks: Arc<Marks>,
     /// Set when processors must stop.
@@ -28,9 +31,10 @@ pub struct Shared {
 
 impl Shared {
     /// For processors that have not started yet. `wake` is written when there is an ending.
-    pub fn new(ports: Ports, marks: Arc<Marks>, wake: EventFd) -> Self {
+    pub fn new(ports: Ports, mmio: Mmio, marks: Arc<Marks>, wake: EventFd) -> Self {
         Self {
             ports,
+            mmio,
             marks,
             stop: AtomicBool::new(false),
             ending: Mutex::new(None),
@@ -120,12 +124,16 @@ fn step(vcpu: &mut Vcpu, shared: &Shared, exits: &mut Exits) -> Option<Ending> {
                 Err(error) => Some(Ending::Host(format!("COM1 output: {error}"))),
             }
         }
-        Exit::Mmio(access) => {
+        Exit::Mmio { address, access } => {
             exits.mmio += 1;
-            if let Access::Read(data) = access {
-                data.fill(0);
-            }
-            None
+            let event = match access {
+                Access::Read(data) => {
+                    shared.mmio.read(address, data);
+                    None
+                }
+                Access::Write(data) => shared.mmio.write(address, data),
+            };
+            event.and_then(|event| note(event, shared))
         }
         Exit::Interrupted => {
             exits.other += 1;
@@ -150,6 +158,7 @@ fn note(event: Event, shared: &Shared) -> Option<Ending> {
         Event::Message(Message::KernelEntry) => shared.marks.kernel_entered(),
         Event::Message(Message::Failure(code)) => return Some(Ending::Firmware(code)),
         Event::Reset => return Some(Ending::Reset),
+        Event::PowerOff => return Some(Ending::PowerOff),
     }
     None
 }
@@ -168,8 +177,9 @@ mod test {
         let com1 = Com1::new(counter(), Box::new(std::io::sink()));
         let cmos = Cmos::new(&Layout::new(64 << 20, 0x1_0000), host_clock);
         let fw_cfg = FwCfg::new(Items::new(), None).unwrap();
-        let ports = Ports::new(Arc::new(com1), cmos, fw_cfg);
-        Shared::new(ports, Arc::new(Marks::new(Instant::now())), counter())
+        let ports = Ports::new(Some(Arc::new(com1)), Some(cmos), fw_cfg);
+        let marks = Arc::new(Marks::new(Instant::now()));
+        Shared::new(ports, Mmio::new(None), marks, counter())
     }
 
     #[test]

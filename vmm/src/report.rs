@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 pub enum Ending {
     /// The guest reset the machine, by a triple fault or through a port.
     Reset,
+    /// The guest turned the machine off.
+    PowerOff,
     /// The user pressed `Ctrl-a x`.
     Escape,
     /// The firmware gave up.
@@ -130,7 +132,7 @@ impl Report {
         match &self.ending {
             Ending::Host(_) => Status::HostIo,
             _ if self.fw_cfg_error.is_some() => Status::HostIo,
-            Ending::Reset | Ending::Escape => Status::Ended,
+            Ending::Reset | Ending::PowerOff | Ending::Escape => Status::Ended,
             Ending::Firmware(_) => Status::Firmware,
             Ending::Signal(number) => Status::Signal(*number),
             Ending::Broken(_) => Status::KvmInternal,
@@ -142,6 +144,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.ending {
             Ending::Reset => f.write_str("the guest reset the machine")?,
+            Ending::PowerOff => f.write_str("the guest turned the machine off")?,
             Ending::Escape => f.write_str("ended by Ctrl-a x")?,
             Ending::Firmware(code) => {
                 write!(
@@ -244,6 +247,7 @@ mod test {
     fn every_ending_has_its_status() {
         let status = |ending| report(ending).status().code();
         assert_eq!(status(Ending::Reset), 0);
+        assert_eq!(status(Ending::PowerOff), 0);
         assert_eq!(status(Ending::Escape), 0);
         assert_eq!(status(Ending::Host(String::new())), 1);
         assert_eq!(status(Ending::Firmware(FailureCode::Panic)), 3);

@@ -77,6 +77,14 @@ pub fn arrived() -> Option<u8> {
     }
 }
 
+/// Takes signal `number` back if it is the last that has arrived, as if it had not. Gives whether
+/// it was.
+pub fn take(number: u8) -> bool {
+    ARRIVED
+        .compare_exchange(number, 0, Ordering::SeqCst, Ordering::SeqCst)
+        .is_ok()
+}
+
 /// Interrupts the threads' system calls until all of them have ended, or until `give_up` says so.
 /// Gives back whether they have.
 ///

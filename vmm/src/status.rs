@@ -6,8 +6,8 @@ use std::process::ExitCode;
 /// How a run ended, as programs see it. Part of the interface: the numbers do not change.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Status {
-    /// 0: the guest ended the run by a reset (without `--reboot`), or the user did (`Ctrl-a x`).
-    /// There is no power-off device, so no other way for the guest.
+    /// 0: the guest turned the machine off or, without `--reboot`, reset it, or the user ended the
+    /// run (`Ctrl-a x`).
     Ended,
     /// 1: input or output failed on the host, or the host had no resources.
     HostIo,

@@ -60,6 +60,8 @@ fn values_without_sense_are_refused_in_one_sentence_that_names_the_option() {
         ("--memory", "lots"),
         ("--cpus", "two"),
         ("--fw-cfg", "x"),
+        ("--machine", "usb=on"),
+        ("--machine", "pic=off"),
         ("--memory", "99999999999999999999"),
     ] {
         let line = bench.refused(&[option, value]);

@@ -4,11 +4,13 @@
 //! Spec: QEMU `x86_load_linux`, `x86_bios_rom_init` and `fw_cfg_arch_create`, and their results
 //! on `microvm`. In: options and files. Out: a [`Boot`]. Never: knows KVM; trusts a file.
 
+mod acpi;
 mod bzimage;
 mod e820;
 mod elf;
 mod input;
 mod kernel;
+mod table_loader;
 #[cfg(test)]
 mod test;
 
@@ -189,6 +191,12 @@ fn machine_items(config: &Config, layout: &Layout) -> Result<Items, Error> {
     items.set(Key::BOOT_MENU, 0u16.to_le_bytes().to_vec());
     items.set(Key::IRQ0_OVERRIDE, 1u32.to_le_bytes().to_vec());
     items.add_file(file::E820, e820::table(layout))?;
+    if config.machine.acpi {
+        let acpi = acpi::files(&config.machine, config.cpus);
+        items.add_file(file::ACPI_RSDP, acpi.rsdp)?;
+        items.add_file(file::ACPI_TABLES, acpi.tables)?;
+        items.add_file(file::TABLE_LOADER, acpi.script)?;
+    }
     if config.trace {
         items.add_file(file::TRACE, b"1".to_vec())?;
     }

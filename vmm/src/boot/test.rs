@@ -3,7 +3,7 @@
 #![allow(clippy::cast_possible_truncation)] // the values are the tests' own, and fit
 
 use super::*;
-use crate::config::SerialTarget;
+use crate::config::{Machine, SerialTarget};
 use crate::devices::fw_cfg::FwCfg;
 use std::path::Path;
 use vmm_sys_util::tempdir::TempDir;
@@ -35,6 +35,7 @@ impl Files {
             memory: RAM,
             cpus: 3,
             bios: self.directory.as_path().join("rom"),
+            machine: Machine::default(),
             serial: SerialTarget::None,
             reboot: false,
             trace: true,

@@ -26,32 +26,36 @@ pub enum Event {
     Message(Message),
     /// The guest reset the machine.
     Reset,
+    /// The guest turned the machine off.
+    PowerOff,
 }
 
 /// All ports of the machine. Shared by all processors.
 #[derive(Debug)]
 pub struct Ports {
-    com1: Arc<Com1>,
-    cmos: Mutex<Cmos>,
+    com1: Option<Arc<Com1>>,
+    cmos: Option<Mutex<Cmos>>,
     fw_cfg: Mutex<FwCfg>,
 }
 
 impl Ports {
     /// The ports of a machine with these devices.
     #[must_use]
-    pub fn new(com1: Arc<Com1>, cmos: Cmos, fw_cfg: FwCfg) -> Self {
+    pub fn new(com1: Option<Arc<Com1>>, cmos: Option<Cmos>, fw_cfg: FwCfg) -> Self {
         Self {
             com1,
-            cmos: Mutex::new(cmos),
+            cmos: cmos.map(Mutex::new),
             fw_cfg: Mutex::new(fw_cfg),
         }
     }
 
     /// All devices back to power-on.
     pub fn reset(&self) -> io::Result<()> {
-        lock(&self.cmos).reset();
+        if let Some(cmos) = &self.cmos {
+            lock(cmos).reset();
+        }
         lock(&self.fw_cfg).reset();
-        self.com1.reset()
+        self.com1.as_ref().map_or(Ok(()), |com1| com1.reset())
     }
 
     /// What went wrong on the host while serving `fw_cfg`, if anything did.
@@ -95,10 +99,12 @@ impl Ports {
     }
 
     fn read_byte(&self, port: u16) -> io::Result<u8> {
-        Ok(match port {
-            COM1_PORT..=COM1_LAST => self.com1.read((port - COM1_PORT).to_le_bytes()[0])?,
-            cmos::INDEX_PORT | cmos::DATA_PORT => lock(&self.cmos).read(port),
-            reset::KEYBOARD_STATUS_PORT => reset::KEYBOARD_STATUS,
+        Ok(match (port, &self.com1, &self.cmos) {
+            (COM1_PORT..=COM1_LAST, Some(com1), _) => {
+                com1.read((port - COM1_PORT).to_le_bytes()[0])?
+            }
+            (cmos::INDEX_PORT | cmos::DATA_PORT, _, Some(cmos)) => lock(cmos).read(port),
+            (reset::KEYBOARD_STATUS_PORT, ..) => reset::KEYBOARD_STATUS,
             _ => 0xff,
         })
     }
@@ -117,12 +123,13 @@ impl Ports {
             return Ok(Some(Event::Reset));
         }
         for (port, value) in (port..=u16::MAX).zip(data) {
-            match port {
-                COM1_PORT..=COM1_LAST => {
-                    self.com1
-                        .write((port - COM1_PORT).to_le_bytes()[0], *value)?;
+            match (port, &self.com1, &self.cmos) {
+                (COM1_PORT..=COM1_LAST, Some(com1), _) => {
+                    com1.write((port - COM1_PORT).to_le_bytes()[0], *value)?;
                 }
-                cmos::INDEX_PORT | cmos::DATA_PORT => lock(&self.cmos).write(port, *value),
+                (cmos::INDEX_PORT | cmos::DATA_PORT, _, Some(cmos)) => {
+                    lock(cmos).write(port, *value);
+                }
                 _ => {}
             }
         }
@@ -130,7 +137,8 @@ impl Ports {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// A device's registers.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic elsewhere ends the machine; until then the registers are still registers.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -150,7 +158,7 @@ mod test {
         let com1 = Com1::new(EventFd::new(0).unwrap(), Box::new(screen.clone()));
         let cmos = Cmos::new(&Layout::new(256 << 20, 0x1_0000), || Duration::ZERO);
         let fw_cfg = FwCfg::new(Items::new(), None).unwrap();
-        (Ports::new(Arc::new(com1), cmos, fw_cfg), screen)
+        (Ports::new(Some(Arc::new(com1)), Some(cmos), fw_cfg), screen)
     }
 
     fn read(ports: &Ports, port: u16, width: usize) -> Vec<u8> {
@@ -169,6 +177,18 @@ mod test {
                 assert_eq!(read(&ports, port, width), vec![0xff; width], "{port:#x}");
             }
         }
+    }
+
+    #[test]
+    fn devices_that_are_left_out_read_as_ones() {
+        let fw_cfg = FwCfg::new(Items::new(), None).unwrap();
+        let ports = Ports::new(None, None, fw_cfg);
+        for port in [0x70, 0x71, 0x3f8, 0x3fd, 0x3ff] {
+            ports.write(port, 1, &[0]).unwrap();
+            assert_eq!(read(&ports, port, 1), [0xff], "{port:#x}");
+        }
+        ports.reset().unwrap();
+        assert_eq!(read(&ports, 0x511, 1), [b'Q']);
     }
 
     #[test]

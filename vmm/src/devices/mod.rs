@@ -12,11 +12,18 @@
 //! | 0x3f8–0x3ff | [`serial`] |
 //! | 0x510–0x51b | [`fw_cfg`] |
 //!
-//! 8259, 8254, port 0x61 and both APICs are KVM's. Every other port reads as ones.
+//! | addresses | device |
+//! |-----------|--------|
+//! | 0xfea00000–0xfea00003, 0xfea00200–0xfea00202 | [`ged`] |
+//!
+//! 8259, 8254, port 0x61 and both APICs are KVM's. Every other port reads as ones, every other
+//! address without memory as zero.
 
 pub mod bus;
 pub mod cmos;
 pub mod debug;
 pub mod fw_cfg;
+pub mod ged;
+pub mod mmio;
 pub mod reset;
 pub mod serial;

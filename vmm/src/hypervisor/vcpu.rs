@@ -38,13 +38,24 @@ pub enum Exit<'a> {
         access: Access<'a>,
     },
     /// It accessed an address without memory.
-    Mmio(Access<'a>),
+    Mmio {
+        /// The address.
+        address: u64,
+        /// 1 to 8 bytes.
+        access: Access<'a>,
+    },
     /// It shut down: a triple fault, or what amounts to one.
     Shutdown,
     /// A signal came, or KVM asks to be called again.
     Interrupted,
     /// KVM gave up. The words say what it said.
     Broken(String),
+}
+
+/// Where an access went.
+enum Place {
+    Port(u16),
+    Address(u64),
 }
 
 impl Vcpu {
@@ -54,19 +65,28 @@ impl Vcpu {
 
     /// Runs the guest until it needs something.
     pub fn run(&mut self) -> Result<Exit<'_>, Error> {
-        let (port, writing, start, length) = match self.fd.run() {
-            Ok(VcpuExit::IoIn(port, data)) => (port, false, data.as_mut_ptr(), data.len()),
-            Ok(VcpuExit::IoOut(port, data)) => (port, true, data.as_ptr().cast_mut(), data.len()),
-            Ok(VcpuExit::MmioRead(_, data)) => {
-                let (start, length) = (data.as_mut_ptr(), data.len());
-                // SAFETY: `start..start + length` is the answer field of this processor's
-                // `kvm_run`, which stays mapped as long as `self`; the borrow that gave it has
-                // ended, and the new one lasts as long as the borrow of `self`, during which
-                // nothing else reaches `kvm_run`.
-                let data = unsafe { std::slice::from_raw_parts_mut(start, length) };
-                return Ok(Exit::Mmio(Access::Read(data)));
+        let (place, writing, start, length) = match self.fd.run() {
+            Ok(VcpuExit::IoIn(port, data)) => {
+                (Place::Port(port), false, data.as_mut_ptr(), data.len())
             }
-            Ok(VcpuExit::MmioWrite(..)) => return Ok(Exit::Mmio(Access::Write(&[]))),
+            Ok(VcpuExit::IoOut(port, data)) => (
+                Place::Port(port),
+                true,
+                data.as_ptr().cast_mut(),
+                data.len(),
+            ),
+            Ok(VcpuExit::MmioRead(address, data)) => (
+                Place::Address(address),
+                false,
+                data.as_mut_ptr(),
+                data.len(),
+            ),
+            Ok(VcpuExit::MmioWrite(address, data)) => (
+                Place::Address(address),
+                true,
+                data.as_ptr().cast_mut(),
+                data.len(),
+            ),
             Ok(VcpuExit::Shutdown) => return Ok(Exit::Shutdown),
             Ok(VcpuExit::InternalError) => return Ok(Exit::Broken(self.internal_error())),
             Ok(VcpuExit::FailEntry(reason, cpu)) => {
@@ -81,23 +101,25 @@ impl Vcpu {
             }
             Err(source) => return Err(Error::Run { source }),
         };
-        // SAFETY: the exit reason was KVM_EXIT_IO, for which the kernel fills this member of the
-        // union; all its fields are integers, so any bytes are a value.
+        // SAFETY: after KVM_EXIT_IO, the only exit after which the width is used, the kernel has
+        // filled this member of the union; all its fields are integers, so any bytes are a value.
         let io = unsafe { self.fd.get_kvm_run().__bindgen_anon_1.io };
-        let width = usize::from(io.size);
         let access = if writing {
-            // SAFETY: `start..start + length` is the data area behind this processor's `kvm_run`,
-            // mapped as long as `self`; the borrow that gave it has ended, and this one lasts as
-            // long as the borrow of `self`, during which nothing else reaches that area.
+            // SAFETY: `start..start + length` is the data area in or behind this processor's
+            // `kvm_run`, mapped as long as `self`; the borrow that gave it has ended, and this one
+            // lasts as long as the borrow of `self`, during which nothing else reaches that area.
             Access::Write(unsafe { std::slice::from_raw_parts(start, length) })
         } else {
             // SAFETY: as above, and exclusive because `self` is borrowed mutably.
             Access::Read(unsafe { std::slice::from_raw_parts_mut(start, length) })
         };
-        Ok(Exit::Port {
-            port,
-            width,
-            access,
+        Ok(match place {
+            Place::Port(port) => Exit::Port {
+                port,
+                width: io.size.into(),
+                access,
+            },
+            Place::Address(address) => Exit::Mmio { address, access },
         })
     }
 

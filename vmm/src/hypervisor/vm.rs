@@ -11,9 +11,11 @@ use abi::layout::{KVM_IDENTITY_MAP_ADDR, KVM_TSS_ADDR, PAGE_SIZE};
 use kvm_bindings::{
     CpuId, KVM_IRQ_ROUTING_IRQCHIP, KVM_IRQCHIP_IOAPIC, KVM_IRQCHIP_PIC_MASTER,
     KVM_IRQCHIP_PIC_SLAVE, KVM_MAX_CPUID_ENTRIES, KVM_PIT_SPEAKER_DUMMY, KvmIrqRouting,
-    kvm_irq_routing_entry, kvm_pit_config, kvm_userspace_memory_region,
+    kvm_irq_routing_entry, kvm_irqchip, kvm_pit_config, kvm_userspace_memory_region,
 };
 use kvm_ioctls::{Cap, Kvm, VmFd};
+use std::cell::OnceCell;
+use std::num::NonZeroU32;
 use vmm_sys_util::errno;
 use vmm_sys_util::eventfd::EventFd;
 
@@ -25,6 +27,8 @@ const PIC_PINS: u32 = 8;
 const TIMER_PIN: u32 = 2;
 /// The input of the first 8259 to which the second is connected. No interrupt of its own.
 const CASCADE: u32 = 2;
+/// I/O APIC redirection entry: the pin is closed.
+const PIN_MASKED: u64 = 1 << 16;
 /// Largest memory slot: KVM_MEM_MAX_NR_PAGES, one less than 2^31 pages.
 pub(super) const MAX_SLOT_SIZE: u64 = ((1 << 31) - 1) * PAGE_SIZE;
 /// CPUID leaf whose EAX begins with the number of physical address bits.
@@ -37,12 +41,14 @@ pub struct Vm {
     memory: Memory,
     cpuid: CpuId,
     cpus: u32,
+    /// The frequency of the processors' TSC, asked for once.
+    tsc_khz: OnceCell<Option<NonZeroU32>>,
 }
 
 impl Vm {
-    /// A machine with `memory`, KVM's interrupt controllers and timer, and `cpus` processors to
-    /// come.
-    pub fn new(kvm: &Kvm, memory: &Memory, cpus: u32) -> Result<Self, Error> {
+    /// A machine with `memory`, KVM's interrupt controllers, with `pit` its timer, and `cpus`
+    /// processors to come.
+    pub fn new(kvm: &Kvm, memory: &Memory, cpus: u32, pit: bool) -> Result<Self, Error> {
         let fd = kvm
             .create_vm()
             .map_err(lacks("KVM_CAP_USER_MEMORY", "KVM_CREATE_VM"))?;
@@ -78,12 +84,14 @@ impl Vm {
         }
         fd.create_irq_chip()
             .map_err(lacks("KVM_CAP_IRQCHIP", "KVM_CREATE_IRQCHIP"))?;
-        let pit = kvm_pit_config {
-            flags: KVM_PIT_SPEAKER_DUMMY,
-            ..Default::default()
-        };
-        fd.create_pit2(pit)
-            .map_err(lacks("KVM_CAP_PIT2", "KVM_CREATE_PIT2"))?;
+        if pit {
+            let config = kvm_pit_config {
+                flags: KVM_PIT_SPEAKER_DUMMY,
+                ..Default::default()
+            };
+            fd.create_pit2(config)
+                .map_err(lacks("KVM_CAP_PIT2", "KVM_CREATE_PIT2"))?;
+        }
         let routing = KvmIrqRouting::from_entries(&routes()).map_err(|_| Error::Capability {
             capability: "KVM_CAP_IRQ_ROUTING",
             step: "building the interrupt routes",
@@ -107,6 +115,7 @@ impl Vm {
             memory,
             cpuid,
             cpus,
+            tsc_khz: OnceCell::new(),
         })
     }
 
@@ -117,6 +126,37 @@ impl Vm {
             .map_err(lacks("KVM_CAP_IRQFD", "KVM_IRQFD"))
     }
 
+    /// Sends one edge on interrupt `irq`.
+    pub fn pulse(&self, irq: u32) -> Result<(), Error> {
+        for level in [true, false] {
+            self.fd
+                .set_irq_line(irq, level)
+                .map_err(lacks("KVM_CAP_IRQCHIP", "KVM_IRQ_LINE"))?;
+        }
+        Ok(())
+    }
+
+    /// Whether the guest has opened the I/O APIC's pin for interrupt `irq`, which is neither the
+    /// timer's nor the cascade's.
+    pub fn is_heard(&self, irq: u32) -> bool {
+        let mut chip = kvm_irqchip {
+            chip_id: KVM_IRQCHIP_IOAPIC,
+            ..Default::default()
+        };
+        if self.fd.get_irqchip(&mut chip).is_err() {
+            return false;
+        }
+        // SAFETY: this is the member of the union for the chip that was asked for, which the
+        // kernel has filled; it is made of integers, so any bytes are a value.
+        let pins = unsafe { chip.chip.ioapic.redirtbl };
+        let Some(pin) = pins.get(irq as usize) else {
+            return false;
+        };
+        // SAFETY: both members of this union are the same eight bytes of integers.
+        let bits = unsafe { pin.bits };
+        bits & PIN_MASKED == 0
+    }
+
     /// Processor `index`, in the state the architecture defines for power-on: number 0 at the
     /// reset vector, the others waiting to be started.
     pub fn vcpu(&self, index: u32) -> Result<Vcpu, Error> {
@@ -124,7 +164,10 @@ impl Vm {
             let most = self.fd.check_extension_int(Cap::MaxVcpus);
             cpu_error(index, self.cpus, most, source)
         })?;
-        let leaves = cpuid::for_processor(&self.cpuid, index, self.cpus);
+        // A KVM that cannot tell does without the leaf.
+        let ask = || NonZeroU32::new(fd.get_tsc_khz().unwrap_or(0));
+        let tsc_khz = *self.tsc_khz.get_or_init(ask);
+        let leaves = cpuid::for_processor(&self.cpuid, index, self.cpus, tsc_khz);
         let table = CpuId::from_entries(&leaves).map_err(|_| Error::Capability {
             capability: "KVM_CAP_EXT_CPUID",
             step: "building the CPUID table",

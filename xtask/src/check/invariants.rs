@@ -16,7 +16,7 @@ struct Border {
     only: &'static str,
 }
 
-const BORDERS: [Border; 3] = [
+const BORDERS: [Border; 4] = [
     Border {
         room: "vmm/src",
         name: "kvm_ioctls",
@@ -31,6 +31,11 @@ const BORDERS: [Border; 3] = [
         room: "vmm/src",
         name: "clap",
         only: "vmm/src/cli.rs",
+    },
+    Border {
+        room: "vmm/src",
+        name: "acpi_tables",
+        only: "vmm/src/boot/acpi/",
     },
 ];
 

@@ -1,8 +1,8 @@
 #!/bin/busybox sh
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # The first process of the default guest: says that it was reached, then gives a shell, or ends
-# the machine when the kernel command line says qboot_rs.exit. With qboot_rs.root=DEVICE it goes on
-# to the init on that disk.
+# the machine as qboot_rs.exit, qboot_rs.poweroff or qboot_rs.button on the kernel command line
+# says. With qboot_rs.root=DEVICE it goes on to the init on that disk.
 /bin/busybox mkdir -p /proc /sys /dev /tmp /root
 /bin/busybox mount -t proc proc /proc
 /bin/busybox mount -t sysfs sysfs /sys
@@ -20,7 +20,20 @@ if [ -n "$disk" ]; then
     /bin/busybox mount -t ext4 "$disk" /root && exec /bin/busybox switch_root /root /sbin/init
 fi
 echo "QBOOT-RS: init reached cpus=$(/bin/busybox grep -c '^processor' /proc/cpuinfo)"
-if ! /bin/busybox grep -qw 'qboot_rs.exit' /proc/cmdline; then
+said() {
+    /bin/busybox grep -qw "$1" /proc/cmdline
+}
+if said 'qboot_rs.button'; then
+    # What the stock kernel does about the power button is in modules; that it was told is not.
+    pressed='/ACPI:Ged/ { for (i = 2; $i ~ /^[0-9]+$/; i++) sum += $i } END { exit !sum }'
+    until /bin/busybox awk "$pressed" /proc/interrupts; do
+        /bin/busybox sleep 0.1
+    done
+    echo 'QBOOT-RS: power button'
+    /bin/busybox poweroff -f
+elif said 'qboot_rs.poweroff'; then
+    /bin/busybox poweroff -f
+elif ! said 'qboot_rs.exit'; then
     export PATH=/bin HOME=/root TERM=vt100 PS1='guest# '
     /bin/busybox --install -s /bin
     cd /root

@@ -250,14 +250,30 @@ impl Report {
             Format::Pvh => "start_info.rsdp",
             Format::Bzimage => "boot_params.rsdp",
         };
-        if !given.acpi {
-            self.expect_number(key, 0)?;
-            return self.expect_number("acpi.scanned", 0);
+        self.expect_number(key, self.number("acpi.scanned")?)?;
+        for (name, range) in self.expect_tables(given.acpi)? {
+            let protected = map.iter().any(|region| {
+                region.kind == TYPE_RESERVED
+                    && region.range.start <= range.start
+                    && range.end <= region.range.end
+            });
+            expect(protected, || {
+                format!("expected {name} in reserved memory, found {range:x?} in {map:x?}")
+            })?;
         }
-        let rsdp = self.number(key)?;
-        self.expect_number("acpi.scanned", rsdp)?;
+        Ok(())
+    }
+
+    /// A scan finds the RSDP, which leads to tables that add up to zero: names and places. Without
+    /// ACPI it finds nothing.
+    pub fn expect_tables(&self, acpi: bool) -> Result<Vec<(&str, Range<u64>)>, Outcome> {
+        if !acpi {
+            self.expect_number("acpi.scanned", 0)?;
+            return Ok(Vec::new());
+        }
+        let rsdp = self.number("acpi.scanned")?;
         self.expect("acpi.rsdp", &format!("{rsdp:#x} 0x0"))?;
-        let mut names = Vec::new();
+        let mut tables = Vec::new();
         for line in self.all("acpi.table") {
             let (name, numbers) = line.split_once(' ').unwrap_or_default();
             let numbers: Vec<_> = numbers.split(' ').map(hexadecimal).collect();
@@ -266,20 +282,14 @@ impl Report {
                     "expected a table that adds up, found {line}"
                 )));
             };
-            let protected = map.iter().any(|region| {
-                region.kind == TYPE_RESERVED
-                    && region.range.start <= address
-                    && address + length <= region.range.end
-            });
-            expect(protected, || {
-                format!("expected {name} in reserved memory, found {line} in {map:x?}")
-            })?;
-            names.push(name);
+            tables.push((name, address..address.saturating_add(length)));
         }
+        let mut names: Vec<_> = tables.iter().map(|(name, _)| *name).collect();
         names.sort_unstable();
         expect(names == ["APIC", "DSDT", "FACP", "XSDT"], || {
             format!("expected the tables of microvm, found {names:?}")
-        })
+        })?;
+        Ok(tables)
     }
 
     /// MultiProcessor Specification 1.4, chapter 4.

@@ -15,6 +15,61 @@ use std::time::Duration;
 const MEMORY: &str = "512M";
 const SEED: u32 = 1;
 
+/// A way for a stock kernel to end its machine.
+struct Ending {
+    name: &'static str,
+    cpus: &'static [u32],
+    /// `--machine` of our monitor.
+    parts: &'static str,
+    /// Seconds of the lab's clock after which our monitor gets a SIGTERM.
+    signalled: Option<&'static str>,
+    /// On the kernel command line, where the last word about `reboot=` counts.
+    word: &'static str,
+    /// What our monitor says of it.
+    sentence: &'static str,
+    /// Whether ACPI's registers are written.
+    registers: bool,
+}
+
+const ENDINGS: [Ending; 4] = [
+    Ending {
+        name: "power-off",
+        cpus: &[1, 2],
+        parts: "acpi=on",
+        signalled: None,
+        word: "qboot_rs.poweroff",
+        sentence: "microvm: the guest turned the machine off;",
+        registers: true,
+    },
+    Ending {
+        name: "power-button",
+        cpus: &[1],
+        parts: "acpi=on,pit=off,rtc=off",
+        signalled: Some("5"),
+        word: "qboot_rs.button",
+        sentence: "microvm: the guest turned the machine off;",
+        registers: true,
+    },
+    Ending {
+        name: "acpi-reset",
+        cpus: &[1],
+        parts: "acpi=on",
+        signalled: None,
+        word: "reboot=acpi",
+        sentence: "microvm: the guest reset the machine;",
+        registers: true,
+    },
+    Ending {
+        name: "no-acpi-reset",
+        cpus: &[2],
+        parts: "acpi=off",
+        signalled: None,
+        word: "reboot=acpi",
+        sentence: "microvm: the guest reset the machine;",
+        registers: false,
+    },
+];
+
 /// Every way that a stock kernel is booted.
 pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
@@ -24,6 +79,14 @@ pub fn cases() -> Vec<Case> {
             cases.push(Case::new(name, move |context, trial| {
                 let output = in_lab(context, trial, format, cpus)?;
                 reached(&output, cpus)
+            }));
+        }
+    }
+    for ending in &ENDINGS {
+        for cpus in ending.cpus {
+            let name = format!("lab/{}-{}", ending.name, count(*cpus));
+            cases.push(Case::new(name, move |context, trial| {
+                ends(context, trial, ending, *cpus)
             }));
         }
     }
@@ -82,11 +145,44 @@ fn in_lab(
     monitor_in_lab(context, trial, &boot)
 }
 
+/// The guest reaches its first process and ends the machine as it was told to.
+fn ends(context: &Context<'_>, trial: &Trial, ending: &Ending, cpus: u32) -> Run {
+    let rom = context.lab()?.rom;
+    let boot = boot(context, rom, Format::Pvh, cpus, &["quiet", ending.word])?;
+    let signal = ending
+        .signalled
+        .map(|seconds| ["timeout", "-s", "TERM", seconds].map(String::from));
+    let words = [
+        signal.map_or_else(Vec::new, Vec::from),
+        lab::microvm(&boot),
+        vec!["--machine".into(), ending.parts.into()],
+    ];
+    let output = command_in_lab(context, trial, &words.concat(), &boot.memory)?;
+    reached(&output, cpus)?;
+    let summary = output.lines().find(|line| line.contains(ending.sentence));
+    expect(
+        summary.is_some_and(|line| line.contains(" 0 mmio") != ending.registers),
+        || {
+            format!(
+                "expected `{}` {} MMIO exits, found {summary:?}",
+                ending.sentence,
+                if ending.registers { "with" } else { "without" }
+            )
+        },
+    )
+}
+
 /// Runs our monitor in the lab, which has to end with status 0: what was said.
-pub fn monitor_in_lab(
+fn monitor_in_lab(context: &Context<'_>, trial: &Trial, boot: &Boot) -> Result<String, Outcome> {
+    command_in_lab(context, trial, &lab::microvm(boot), &boot.memory)
+}
+
+/// The same with a command line of one's own, for an inner machine with this much memory.
+pub fn command_in_lab(
     context: &Context<'_>,
     trial: &Trial,
-    boot: &Boot,
+    words: &[String],
+    memory: &str,
 ) -> Result<String, Outcome> {
     let images = context.lab()?;
     // The outer machine's own kernel and root file system.
@@ -97,10 +193,10 @@ pub fn monitor_in_lab(
         vmm: images.vmm,
         files: Vec::new(),
         work: Work::Shell,
-        memory_mib: lab::memory_mib(&boot.memory),
+        memory_mib: lab::memory_mib(memory),
         terminal: false,
     };
-    job.command(&lab::microvm(boot));
+    job.command(words);
     let mode = Accelerator::Icount { seed: SEED };
     let name = trial.file_name();
     let watched = lab::boot_patiently(context.workspace, &name, &job, mode, false, |remark| {

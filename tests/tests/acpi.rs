@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The monitor's own ACPI tables, linked by the firmware's own interpreter.
+
+use firmware_core::memory::Range;
+use firmware_core::processors::{Identity, Topology};
+use std::path::{Path, PathBuf};
+use system_tests::kernels::{bzimage, header, pattern};
+use system_tests::loopback::{Booted, Loopback};
+use vmm::config::{Config, Machine, SerialTarget};
+use vmm::memory::Memory;
+
+const IDENTITY: Identity = Identity {
+    signature: 0x600f12,
+    features: 0x78b_fbff,
+    gigabyte_pages: true,
+    topology: Topology {
+        threads_per_core: 1,
+        threads_per_package: 1,
+        core_shift: 0,
+        package_shift: 0,
+    },
+};
+
+/// Everything but ACPI taken away.
+const LEAST: Machine = Machine {
+    acpi: true,
+    pit: false,
+    rtc: false,
+    isa_serial: false,
+};
+
+/// A file of its own for each test.
+fn file(name: &str, bytes: &[u8]) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&path, bytes).unwrap();
+    path
+}
+
+/// What the monitor offers, read by the firmware.
+fn boot(test: &str, machine: Machine, cpus: u32, dma: bool) -> (Loopback, Booted) {
+    let kernel = bzimage(&header(0x1_0000, 0x2_0000), &pattern(0x1_0000));
+    let config = Config {
+        kernel: Some(file(&format!("{test}.kernel"), &kernel)),
+        initrd: None,
+        append: String::new(),
+        memory: 64 << 20,
+        cpus,
+        bios: file(&format!("{test}.rom"), &[0; 0x1_0000]),
+        machine,
+        serial: SerialTarget::None,
+        reboot: false,
+        trace: false,
+        fw_cfg_dma: dma,
+        fw_cfg: Vec::new(),
+    };
+    let items = vmm::boot::prepare(&config).unwrap().items;
+    let memory = Memory::from_ranges(&[(0, 64 << 20)]).unwrap();
+    let mut loopback = Loopback::new(items, memory, dma);
+    let booted = loopback.boot(IDENTITY).unwrap();
+    (loopback, booted)
+}
+
+fn number(bytes: &[u8], offset: usize, size: usize) -> u64 {
+    let field = &bytes[offset..offset + size];
+    field
+        .iter()
+        .rev()
+        .fold(0, |sum, byte| sum << 8 | u64::from(*byte))
+}
+
+/// The table at `address`, which has to add up and to be protected.
+fn table(loopback: &Loopback, booted: &Booted, address: u64, signature: &[u8; 4]) -> Vec<u8> {
+    let length = |address| {
+        let header = loopback.bytes(Range::new(address, 8).unwrap());
+        number(&header, 4, 4)
+    };
+    let range = Range::new(address, length(address)).unwrap();
+    let bytes = loopback.bytes(range);
+    assert_eq!(&bytes[..4], signature);
+    assert_eq!(abi::checksum::sum(&bytes), 0);
+    assert!(
+        booted
+            .regions
+            .iter()
+            .any(|region| region.kind == 2 && region.range().contains(range)),
+        "{range} in {:x?}",
+        booted.regions
+    );
+    bytes
+}
+
+#[test]
+fn the_tables_are_found_connected_and_add_up_by_dma_as_by_port() {
+    for (machine, cpus, dma) in [
+        (Machine::default(), 1, true),
+        (Machine::default(), 255, true),
+        (LEAST, 2, false),
+    ] {
+        let (loopback, booted) = boot("tables", machine, cpus, dma);
+        let rsdp = booted.rsdp.unwrap();
+        assert!((0xe_0000..0x10_0000).contains(&rsdp) && rsdp.is_multiple_of(16));
+        let rsdp = loopback.bytes(Range::new(rsdp, 36).unwrap());
+        assert_eq!(abi::checksum::sum(&rsdp), 0);
+        assert_eq!(abi::checksum::sum(&rsdp[..20]), 0);
+
+        let find = |address, signature| table(&loopback, &booted, address, signature);
+        let xsdt = find(number(&rsdp, 24, 8), b"XSDT");
+        assert_eq!(xsdt.len(), 36 + 2 * 8);
+        let fadt = find(number(&xsdt, 36, 8), b"FACP");
+        let madt = find(number(&xsdt, 44, 8), b"APIC");
+        let dsdt = number(&fadt, 140, 8);
+        assert_eq!(number(&fadt, 40, 4), dsdt);
+        find(dsdt, b"DSDT");
+        let processors = madt.windows(8).filter(|it| {
+            let id = it[3];
+            *it == [0, 8, id, id, 1, 0, 0, 0]
+        });
+        assert_eq!(processors.count(), cpus as usize);
+    }
+}
+
+#[test]
+fn without_acpi_there_is_nothing_to_find() {
+    let machine = Machine {
+        acpi: false,
+        ..Machine::default()
+    };
+    let (_, booted) = boot("nothing", machine, 2, true);
+    assert_eq!(booted.rsdp, None);
+}
