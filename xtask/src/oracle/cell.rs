@@ -26,6 +26,18 @@ pub enum Format {
     Multiboot,
 }
 
+/// What a machine has besides, on the cells of its own that are not part of the matrix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extra {
+    None,
+    /// A generation identifier, whose place the firmware tells QEMU.
+    Generation,
+    /// Processor IDs that are not in one row.
+    Topology,
+    /// A device in every slot for virtio-mmio.
+    Slots,
+}
+
 /// One machine and what it boots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cell {
@@ -35,6 +47,7 @@ pub struct Cell {
     pub memory_mib: u32,
     pub acpi: bool,
     pub initrd: bool,
+    pub extra: Extra,
 }
 
 const BOARDS: [Board; 3] = [Board::Microvm, Board::Pc, Board::Q35];
@@ -50,7 +63,9 @@ const CPUS: [u32; 4] = [1, 2, 64, 255];
 const MEMORY_MIB: [u32; 3] = [64, 512, 5 * 1024];
 const SWITCH: [bool; 2] = [true, false];
 
-/// How many properties a cell has.
+const GENERATION: &str = "vmgenid,guid=324e6eaf-d1d1-4bf6-bf41-b9bb6c91fb87";
+
+/// How many properties a cell of the matrix has.
 const DIMENSIONS: usize = 6;
 
 impl Board {
@@ -105,13 +120,19 @@ impl fmt::Display for Cell {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             formatter,
-            "{}-{}-{}cpu-{}MiB{}{}",
+            "{}-{}-{}cpu-{}MiB{}{}{}",
             self.board.name(),
             self.format.name(),
             self.cpus,
             self.memory_mib,
             if self.acpi { "" } else { "-no-acpi" },
-            if self.initrd { "-initrd" } else { "" }
+            if self.initrd { "-initrd" } else { "" },
+            match self.extra {
+                Extra::None => "",
+                Extra::Generation => "-vmgenid",
+                Extra::Topology => "-2-sockets-of-3",
+                Extra::Slots => "-every-slot",
+            }
         )
     }
 }
@@ -121,6 +142,17 @@ impl Cell {
     pub fn machine(&self) -> String {
         let acpi = if self.acpi { "" } else { ",acpi=off" };
         format!("{}{acpi}", self.board.name())
+    }
+
+    /// What else is on the command line.
+    pub fn more(&self) -> Vec<String> {
+        let words = match self.extra {
+            Extra::None => vec![],
+            Extra::Generation => vec!["-device", GENERATION],
+            Extra::Topology => vec!["-smp", "6,sockets=2,cores=3"],
+            Extra::Slots => ["-device", "virtio-rng-device"].repeat(if self.acpi { 24 } else { 8 }),
+        };
+        words.into_iter().map(str::to_owned).collect()
     }
 
     /// Bytes of RAM below 4 GiB; QEMU `hw/i386/{microvm,pc_piix,pc_q35}.c`.
@@ -137,11 +169,10 @@ impl Cell {
 
     /// Whether our firmware boots it as yet.
     pub fn expected(&self) -> bool {
-        self.board == Board::Microvm
-            && matches!(
-                self.format,
-                Format::Pvh | Format::Bzimage64 | Format::Bzimage32
-            )
+        matches!(
+            self.format,
+            Format::Pvh | Format::Bzimage64 | Format::Bzimage32 | Format::Multiboot
+        )
     }
 
     /// Its properties as numbers.
@@ -180,7 +211,7 @@ impl Cell {
     }
 }
 
-/// Every cell.
+/// Every cell of the matrix.
 pub fn all() -> Vec<Cell> {
     let mut cells = Vec::new();
     for board in BOARDS {
@@ -196,6 +227,7 @@ pub fn all() -> Vec<Cell> {
                                 memory_mib,
                                 acpi,
                                 initrd,
+                                extra: Extra::None,
                             });
                         }
                     }
@@ -204,6 +236,37 @@ pub fn all() -> Vec<Cell> {
         }
     }
     cells.retain(Cell::expected);
+    cells
+}
+
+/// Cells outside the matrix, one by one.
+pub fn special() -> Vec<Cell> {
+    let mut cells = Vec::new();
+    for format in [Format::Pvh, Format::Bzimage64] {
+        for board in BOARDS {
+            for extra in [Extra::Generation, Extra::Topology, Extra::Slots] {
+                for acpi in SWITCH {
+                    let has = match extra {
+                        Extra::Generation => board != Board::Microvm && acpi,
+                        Extra::Slots => board == Board::Microvm,
+                        _ => true,
+                    };
+                    let cell = Cell {
+                        board,
+                        format,
+                        cpus: if extra == Extra::Topology { 6 } else { 1 },
+                        memory_mib: 512,
+                        acpi,
+                        initrd: false,
+                        extra,
+                    };
+                    if has && cell.expected() {
+                        cells.push(cell);
+                    }
+                }
+            }
+        }
+    }
     cells
 }
 
@@ -269,6 +332,7 @@ mod test {
             memory_mib,
             acpi: true,
             initrd: false,
+            extra: Extra::None,
         };
 
         assert_eq!(cell(Board::Microvm, 5120).low_ram(), 0xc000_0000);

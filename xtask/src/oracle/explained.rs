@@ -4,7 +4,7 @@
 //! A line names a firmware, a field, a condition, and the reason in one sentence; whatever no line
 //! matches is a failure, and a line that matches nothing in a run of the whole matrix is stale.
 
-use super::cell::{Board, Cell, Format};
+use super::cell::{Board, Cell, Extra, Format};
 use super::facts::Difference;
 use super::{Reference, UNSAID};
 use Reference::{Qboot, SeaBios};
@@ -32,7 +32,7 @@ struct Hang {
 enum What {
     /// What the map says of any part of this range: ours, theirs.
     Memory(fn(&Cell) -> Range<u64>, Kinds, Kinds),
-    /// A field, or with `*` at its end all whose names begin so, whatever the values.
+    /// A field, or with `*` for anything all that are named so, whatever the values.
     Field(&'static str),
     /// The same, when the values are as they should be: ours, theirs.
     Values(&'static str, fn(&Cell, &[String], &[String]) -> bool),
@@ -72,6 +72,19 @@ fn microvm(cell: &Cell) -> bool {
     cell.board == Board::Microvm
 }
 
+/// A machine with a PCI bus behind ports.
+fn pc(cell: &Cell) -> bool {
+    cell.board != Board::Microvm
+}
+
+fn q35(cell: &Cell) -> bool {
+    cell.board == Board::Q35
+}
+
+fn multiboot(cell: &Cell) -> bool {
+    cell.format == Format::Multiboot
+}
+
 /// We enter it in 32 or 64 bits, the others in 16.
 fn entered_higher(cell: &Cell) -> bool {
     matches!(cell.format, Format::Bzimage64 | Format::Bzimage32)
@@ -87,7 +100,11 @@ fn ours_has_none(_: &Cell, ours: Values, _: Values) -> bool {
 }
 
 /// They are not booted.
-const HANGS: &[Hang] = &[];
+const HANGS: &[Hang] = &[Hang {
+    reference: Qboot,
+    when: |cell| cell.extra == Extra::Generation,
+    why: "qboot halts at the loader command that writes a pointer back to QEMU",
+}];
 
 /// Every explained difference.
 const EXPLAINED: &[Explained] = &[
@@ -107,8 +124,8 @@ const EXPLAINED: &[Explained] = &[
     line(
         BOTH,
         What::Memory(|_| 0xc_0000..0xf_0000, RESERVED, NOTHING),
-        |cell| cell.acpi,
-        "our ACPI tables lie below the image and are reserved; theirs are at the top of RAM",
+        |cell| cell.acpi || pc(cell),
+        "our ACPI and SMBIOS tables lie below the image and are reserved; theirs lie elsewhere",
     ),
     line(
         SEABIOS,
@@ -125,6 +142,18 @@ const EXPLAINED: &[Explained] = &[
         What::Memory(|_| 0xfffc_0000..0x1_0000_0000, NOTHING, RESERVED),
         always,
         "SeaBIOS lists its own image at the top of 4 GiB, where no RAM is said to be",
+    ),
+    line(
+        QBOOT,
+        What::Memory(|_| 0xfed1_c000..0xfed2_0000, RESERVED, NOTHING),
+        q35,
+        "qboot does not switch the chipset's register block on, which SeaBIOS and we do",
+    ),
+    line(
+        QBOOT,
+        What::Field("e820.sorted"),
+        always,
+        "qboot leaves the records in QEMU's order",
     ),
     line(
         QBOOT,
@@ -145,6 +174,33 @@ const EXPLAINED: &[Explained] = &[
         What::Field("apic.*"),
         always,
         "SeaBIOS leaves the local APIC in virtual wire mode; ours is not there yet",
+    ),
+    line(
+        SEABIOS,
+        What::Field("pic.*"),
+        always,
+        "SeaBIOS goes on to use timer, keyboard, clock and disks; we leave all of them masked",
+    ),
+    // ---- PCI ----
+    line(
+        SEABIOS,
+        What::Field("pci.*.command"),
+        pc,
+        "SeaBIOS lets every function decode and report errors; we leave that to its driver",
+    ),
+    line(
+        QBOOT,
+        What::Values("pci.*.bar*", |_, ours, _| {
+            ours.iter().all(|value| value.ends_with("assigned"))
+        }),
+        pc,
+        "qboot assigns no BARs but the IDE controller's",
+    ),
+    line(
+        QBOOT,
+        What::Field("pci.0x0:0x1.0x3.interrupt"),
+        |cell| cell.board == Board::Pc,
+        "the PM function interrupts at 9, whatever the routing of its pin; qboot says 10",
     ),
     // ---- how a kernel is entered ----
     line(
@@ -183,6 +239,39 @@ const EXPLAINED: &[Explained] = &[
         entered_higher,
         "we say where the RSDP is; a 16-bit kernel has to scan for it",
     ),
+    line(
+        QBOOT,
+        What::Values("module.cmdline", |_, ours, _| ours == ["0x0"]),
+        |cell| cell.format == Format::Pvh,
+        "qboot leaves the module's own command line as it finds its stack",
+    ),
+    // ---- multiboot ----
+    line(
+        BOTH,
+        What::Field("multiboot.loader"),
+        multiboot,
+        "the loader is not QEMU but our firmware",
+    ),
+    line(
+        BOTH,
+        What::Values("multiboot.flags", |_, ours, theirs| {
+            ours == ["0x24d"] && theirs == ["0x24f"]
+        }),
+        multiboot,
+        "there is no boot device, and we do not say that there is one",
+    ),
+    line(
+        BOTH,
+        What::Field("multiboot.boot_device"),
+        multiboot,
+        "there is no boot device, and we leave its field zero",
+    ),
+    line(
+        BOTH,
+        What::Field("multiboot.memory"),
+        multiboot,
+        "lower memory ends at our hand-off block; upper memory ends before SeaBIOS's tables",
+    ),
     // ---- MP tables ----
     line(
         BOTH,
@@ -203,6 +292,12 @@ const EXPLAINED: &[Explained] = &[
         "qboot leaves the number of entries at 0",
     ),
     line(
+        QBOOT,
+        What::Field("mp.cpu"),
+        |cell| cell.extra == Extra::Topology,
+        "qboot numbers processors from 0 on; their IDs have a gap where a package is not full",
+    ),
+    line(
         SEABIOS,
         What::Values("mp.cpu", ours_has_more),
         always,
@@ -214,6 +309,20 @@ const EXPLAINED: &[Explained] = &[
         always,
         "SeaBIOS leaves out ISA interrupts 5, 9, 10 and 11, which it takes for PCI's",
     ),
+    line(
+        SEABIOS,
+        What::Values("mp.bus", |_, ours, theirs| {
+            ours == ["ISA"] && theirs == ["PCI", "ISA"]
+        }),
+        pc,
+        "our MP tables do not list PCI interrupts yet",
+    ),
+    line(
+        SEABIOS,
+        What::Field("mp.interrupt.PCI.*"),
+        pc,
+        "our MP tables do not list PCI interrupts yet",
+    ),
     // ---- ACPI ----
     line(
         SEABIOS,
@@ -222,7 +331,40 @@ const EXPLAINED: &[Explained] = &[
         "QEMU suggests an initrd up to the end of RAM, where SeaBIOS has its tables, and the option \
          ROM loads it there: the tables are overwritten",
     ),
+    line(
+        SEABIOS,
+        What::Values("acpi.*", ours_has_none),
+        |cell| q35(cell) && !cell.acpi,
+        "where QEMU has no ACPI tables SeaBIOS makes up its own, if it knows the chipset",
+    ),
+    line(
+        SEABIOS,
+        What::Field("start_info.rsdp"),
+        |cell| q35(cell) && !cell.acpi,
+        "where QEMU has no ACPI tables SeaBIOS makes up its own, if it knows the chipset",
+    ),
+    // ---- not there yet ----
+    line(
+        SEABIOS,
+        What::Values("pci.*.bar*", |_, ours, _| {
+            ours.iter().all(|value| value.ends_with("nowhere"))
+        }),
+        pc,
+        "not there yet: BARs that nobody has assigned",
+    ),
+    line(
+        BOTH,
+        What::Field("pci.0x0:0x1f.*.interrupt"),
+        q35,
+        "not there yet: the interrupt lines of q35's own functions",
+    ),
     // ---- SMBIOS ----
+    line(
+        BOTH,
+        What::Field("smbios.0x0.0x0"),
+        pc,
+        "type 0 tells of the firmware",
+    ),
     line(
         SEABIOS,
         What::Values("smbios.*", ours_has_none),
@@ -276,12 +418,20 @@ pub fn stale() -> impl Iterator<Item = &'static str> {
         .map(|(line, _)| line.why)
 }
 
+/// Whether a field has a name like this.
+fn named(pattern: &str, field: &str) -> bool {
+    match pattern.split_once('*') {
+        Some((start, "")) => field.starts_with(start),
+        Some((start, rest)) => field.strip_prefix(start).is_some_and(|behind| {
+            let mut tails = (0..=behind.len()).filter_map(|at| behind.get(at..));
+            tails.any(|tail| named(rest, tail))
+        }),
+        None => field == pattern,
+    }
+}
+
 impl What {
     fn covers(&self, cell: &Cell, difference: &Difference) -> bool {
-        let named = |pattern: &str, field: &str| match pattern.strip_suffix('*') {
-            Some(beginning) => field.starts_with(beginning),
-            None => field == pattern,
-        };
         match (self, difference) {
             (
                 Self::Memory(place, our_kinds, their_kinds),
@@ -307,6 +457,44 @@ impl What {
                 },
             ) => named(pattern, field) && are(cell, ours, theirs),
             _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_anything() {
+        assert!(named("mode", "mode"));
+        assert!(!named("mode", "modes"));
+        assert!(named("pci.*.command", "pci.0x0:0x1.0x0.command"));
+        assert!(!named("pci.*.command", "pci.0x0:0x1.0x0.class"));
+        assert!(named("smbios.*", "smbios.0x1.0x100"));
+        assert!(named("pci.*.bar*", "pci.0x0:0x1.0x0.bar0x4"));
+        assert!(!named("pci.*.bar*", "pci.0x0:0x1.0x0.class"));
+    }
+
+    #[test]
+    fn a_range_is_explained_only_as_far_as_the_line_goes() {
+        let line = What::Memory(|_| 0x1000..0x3000, RESERVED, RAM);
+        let cell = super::super::cell::all()[0];
+        let memory = |range, ours| Difference::Memory {
+            range,
+            ours,
+            theirs: 1,
+        };
+
+        assert!(line.covers(&cell, &memory(0x1000..0x2000, 2)));
+        assert!(!line.covers(&cell, &memory(0x1000..0x4000, 2)));
+        assert!(!line.covers(&cell, &memory(0x1000..0x2000, UNSAID)));
+    }
+
+    #[test]
+    fn every_line_has_a_sentence() {
+        for line in EXPLAINED {
+            assert!(line.why.len() > 20, "{}", line.why);
         }
     }
 }

@@ -40,6 +40,67 @@ pub enum Difference {
     },
 }
 
+impl Difference {
+    /// Whether it is in the bytes of an ACPI table that both have.
+    pub fn is_in_a_table(&self) -> bool {
+        match self {
+            Self::Memory { .. } => false,
+            Self::Value {
+                field,
+                ours,
+                theirs,
+            } => {
+                field.starts_with("acpi.")
+                    && field.ends_with(".digest")
+                    && !ours.is_empty()
+                    && !theirs.is_empty()
+            }
+        }
+    }
+}
+
+/// Where the bytes of tables of one name differ, said in sentences.
+pub fn different_bytes(ours: &Report, theirs: &Report) -> Vec<String> {
+    let tables = |report: &Report| -> Vec<(String, Vec<String>)> {
+        report
+            .all("acpi.bytes")
+            .filter_map(|line| {
+                let (name, hexadecimal) = line.rsplit_once(' ')?;
+                let (bytes, _) = hexadecimal.as_bytes().as_chunks::<2>();
+                let bytes = bytes
+                    .iter()
+                    .map(|pair| String::from_utf8_lossy(pair).into());
+                Some((name.to_owned(), bytes.collect()))
+            })
+            .collect()
+    };
+    let mut sentences = Vec::new();
+    for ((name, ours), (_, theirs)) in tables(ours).iter().zip(&tables(theirs)) {
+        let unlike = |&at: &usize| ours.get(at) != theirs.get(at);
+        let places: Vec<_> = (0..ours.len().max(theirs.len())).filter(unlike).collect();
+        let Some(first) = places.first() else {
+            continue;
+        };
+        let part = |bytes: &[String]| {
+            bytes
+                .iter()
+                .skip(*first)
+                .take(8)
+                .cloned()
+                .collect::<String>()
+        };
+        sentences.push(format!(
+            "{name}: {} of {} and {} bytes differ, first at {first:#x}: ours {}, theirs {}",
+            places.len(),
+            ours.len(),
+            theirs.len(),
+            part(ours),
+            part(theirs)
+        ));
+    }
+    sentences
+}
+
 impl Facts {
     /// Takes them out of a report.
     pub fn of(report: &Report) -> Self {
@@ -100,7 +161,14 @@ impl Facts {
                     facts.add(&format!("acpi.{}{}.digest", words[0], nth(turn)), &rest());
                 }
                 "acpi.broken" => facts.add("acpi.broken", "broken"),
-                "smbios.2" | "smbios.3" => facts.add(key, &rest()),
+                // How long the longest structure and all of them are depends on the names in them.
+                "smbios.2" => {
+                    let [_, length, sum, version, .., count] = words[..] else {
+                        continue;
+                    };
+                    facts.add(key, &format!("{length} {sum} {version} {count}"));
+                }
+                "smbios.3" => facts.add(key, &words[1..words.len() - 1].join(" ")),
                 "smbios.structure" => {
                     let [kind, handle, ..] = words[..] else {
                         continue;
@@ -325,6 +393,23 @@ mod test {
         let here = table("0x200000", "0x1");
         assert_eq!(here.differences(&table("0x210000", "0x1")), []);
         assert_eq!(here.differences(&table("0x200000", "0x2")).len(), 1);
+    }
+
+    #[test]
+    fn bytes_that_differ_are_told_with_their_place() {
+        let report = |bytes| {
+            Report::parse(&format!(
+                "report=begin\nacpi.bytes=DSDT X {bytes}\nreport=end\n"
+            ))
+        };
+        let found = different_bytes(&report("0011ff").unwrap(), &report("0012ff33").unwrap());
+
+        assert_eq!(
+            found,
+            ["DSDT X: 2 of 3 and 4 bytes differ, first at 0x1: ours 11ff, theirs 12ff33"]
+        );
+        let same = || report("0011ff").unwrap();
+        assert_eq!(different_bytes(&same(), &same()), [""; 0]);
     }
 
     #[test]
