@@ -6,6 +6,7 @@
 mod build;
 mod check;
 mod error;
+mod fuzz;
 mod guest;
 mod host;
 mod image;
@@ -51,6 +52,8 @@ enum Verb {
     Lab(lab::Args),
     /// Test every promise: on the host, on our monitor, on QEMU and in the lab
     Test(test::Args),
+    /// Look for input that breaks a promise
+    Fuzz(fuzz::Args),
     /// Count the ROM's bytes by room, and hold each to its budget
     Size(size::Args),
     /// Compare what our ROM, qboot and SeaBIOS hand over on the same machines
@@ -77,6 +80,7 @@ fn dispatch(verb: &Verb) -> Result<ExitCode> {
         Verb::Guest(args) => guest::run(&workspace, args),
         Verb::Run(args) => run::run(&workspace, args),
         Verb::Lab(args) => lab::run(&workspace, args),
+        Verb::Fuzz(args) => fuzz::run(&workspace, args),
         Verb::Size(args) => size::run(&workspace, args),
         Verb::Test(args) => return test::run(&workspace, args),
         Verb::Oracle(args) => return oracle::run(&workspace, args),

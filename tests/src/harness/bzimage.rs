@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The setup header: a kernel is either refused, or lies with all it needs in RAM of its own and is
+//! told the truth.
+
+use abi::e820::{E820Entry, TYPE_RAM};
+use abi::fw_cfg::{Key, file};
+use abi::layout::{HIGH_RAM_START, LOW_RAM_END, RAM_ABOVE_4G_START};
+use abi::linux::{
+    BootParams, DEFAULT_CMDLINE_SIZE, DEFAULT_INITRD_ADDR_MAX, SETUP_HEADER_OFFSET, SetupHeader,
+    VERSION_2_03, VERSION_2_06, VERSION_2_10, VERSION_2_12, XLoadFlags,
+};
+use firmware_core::memory::Range;
+use zerocopy::{FromBytes, IntoBytes};
+
+use super::input::Input;
+use super::machine::Machine;
+use super::sentence::assert_sentence;
+use crate::kernels;
+
+const MIB: u64 = 1 << 20;
+
+/// Sizes of RAM, kernel, initrd and command line, then changes to a header that could boot.
+pub fn bzimage(data: &[u8]) {
+    let mut input = Input(data);
+    let ram = input.pick(&[4, 16, 17, 24, 32]) * MIB;
+    let size = u32::from(input.u16()) << (input.u8() % 5);
+    let initrd = u32::from(input.u16()) << (input.u8() % 5);
+    let cmdline = u32::from(input.u16()) << (input.u8() % 3);
+    let mut machine = Machine::new(usize::try_from(ram).expect("64 bits"));
+    machine.gigabyte_pages = input.u8() % 2 == 0;
+    machine.dma = input.u8() % 2 == 0;
+
+    let mut header = kernels::header(size as usize, input.u32() & 0x3ff_ffff);
+    header.pref_address = (u64::from(input.u8()) * MIB).into();
+    while !input.is_empty() {
+        let at = usize::from(input.u8()) % size_of::<SetupHeader>();
+        let bytes = input.u8() % 8 + 1;
+        let bytes = input.bytes(bytes.into());
+        let end = (at + bytes.len()).min(size_of::<SetupHeader>());
+        header.as_mut_bytes()[at..end].copy_from_slice(&bytes[..end - at]);
+    }
+    let mut setup = vec![0; SETUP_HEADER_OFFSET];
+    setup.extend_from_slice(header.as_bytes());
+    machine.set(Key::SETUP_DATA, setup);
+    machine.set_u32(Key::SETUP_SIZE, 0x800);
+    machine.set_u32(Key::KERNEL_SIZE, size);
+    machine.set(Key::KERNEL_DATA, vec![0xaa; size as usize]);
+    machine.set_u32(Key::INITRD_SIZE, initrd);
+    machine.set(Key::INITRD_DATA, vec![0xbb; initrd as usize]);
+    machine.set_u32(Key::CMDLINE_SIZE, cmdline);
+    machine.set(Key::CMDLINE_DATA, vec![b'x'; cmdline as usize]);
+    let map = [(0, LOW_RAM_END), (HIGH_RAM_START, ram - HIGH_RAM_START)];
+    let map = map.map(|(addr, size)| E820Entry {
+        addr: addr.into(),
+        size: size.into(),
+        kind: TYPE_RAM.into(),
+    });
+    let map_size = u32::try_from(size_of_val(&map)).expect("small");
+    machine.add_file(file::E820.as_bytes(), map_size, map.as_bytes().to_vec());
+
+    let outcome = match machine.boot() {
+        Ok(outcome) => outcome,
+        Err(error) => return assert_sentence(&error),
+    };
+    let start = usize::try_from(outcome.handoff.parameters.start() - outcome.handoff.block.start());
+    let parameters = &outcome.block[start.expect("small")..];
+    let (page, _) = BootParams::ref_from_prefix(parameters).expect("a whole page");
+    let load = outcome.kernel.expect("a bzImage is loaded");
+    // Fields are what the header says, or what they were before it had them.
+    let since = |version, value, before| {
+        if header.version.get() < version {
+            before
+        } else {
+            value
+        }
+    };
+    let init_size = since(VERSION_2_10, header.init_size.get(), 0);
+    let footprint = Range::new(load.start(), u64::from(init_size.max(size))).expect("in range");
+    let ram = [
+        Range::between(0, LOW_RAM_END),
+        Range::between(HIGH_RAM_START, ram),
+    ];
+    outcome.assert_consistent(&ram, footprint);
+
+    assert_eq!(load.size(), u64::from(size));
+    assert!(
+        machine.bytes(load).iter().all(|&byte| byte == 0xaa),
+        "the kernel is not whole"
+    );
+    assert_eq!(outcome.initrd.is_some(), initrd > 0);
+    let [low, high] = [page.hdr.ramdisk_image, page.ext_ramdisk_image].map(|half| half.get());
+    let told = u64::from(high) << 32 | u64::from(low);
+    if let Some(place) = outcome.initrd {
+        assert_eq!((told, page.hdr.ramdisk_size.get()), (place.start(), initrd));
+        assert!(
+            machine.bytes(place).iter().all(|&byte| byte == 0xbb),
+            "the initrd is not whole"
+        );
+        let xloadflags = since(VERSION_2_12, header.xloadflags.get().into(), 0);
+        let highest = header.initrd_addr_max.get();
+        let highest = since(VERSION_2_03, highest, DEFAULT_INITRD_ADDR_MAX);
+        let above = XLoadFlags::CAN_BE_LOADED_ABOVE_4G.bits();
+        assert!(xloadflags & u32::from(above) != 0 || place.end() - 1 <= highest.into());
+        assert!(place.end() <= RAM_ABOVE_4G_START);
+    }
+    assert_eq!(
+        page.hdr.cmd_line_ptr.get(),
+        low_half(outcome.handoff.cmdline.start())
+    );
+    let limit = since(
+        VERSION_2_06,
+        header.cmdline_size.get(),
+        DEFAULT_CMDLINE_SIZE,
+    );
+    assert!(cmdline <= limit.saturating_add(1));
+    assert_eq!(page.sentinel, 0);
+    let entries = &page.e820_table[..page.e820_entries.into()];
+    assert_eq!(entries.len(), outcome.regions.len());
+    for (entry, region) in entries.iter().zip(&outcome.regions) {
+        assert_eq!(entry.addr.get(), region.start);
+        assert_eq!(entry.size.get(), region.end - region.start);
+        assert_eq!(u64::from(entry.kind.get()), region.kind);
+    }
+}
+
+fn low_half(address: u64) -> u32 {
+    u32::try_from(address & 0xffff_ffff).unwrap_or_default()
+}

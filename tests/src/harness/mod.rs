@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The bodies of the fuzz targets: what holds for every input, as ordinary functions.
+//!
+//! Each takes bytes, makes of them what a VMM might say, and panics when a promise is broken. The
+//! fuzzer (`cargo xtask fuzz`) looks for such bytes; `cargo test` replays its seeds and some
+//! thousand descendants of them.
+
+mod bzimage;
+mod directory;
+mod e820;
+mod input;
+mod loader;
+mod machine;
+pub mod mutate;
+mod sentence;
+
+pub use bzimage::bzimage;
+pub use directory::directory;
+pub use e820::e820;
+pub use loader::loader;
+
+/// A body, and the name of its target and its seeds.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const TARGETS: [Target; 4] = [
+    ("bzimage", bzimage),
+    ("directory", directory),
+    ("e820", e820),
+    ("loader", loader),
+];
