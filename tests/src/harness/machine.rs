@@ -18,7 +18,7 @@ use firmware_core::fw_cfg::{Directory, DirectoryBuffer, TransferError, Transport
 use firmware_core::memory::{Range, Region};
 use firmware_core::plan::{Handoff, Means, Plan};
 use firmware_core::processors::{Identity, Topology};
-use firmware_core::tables;
+use firmware_core::{smbios, tables};
 use zerocopy::{FromZeros, IntoBytes};
 
 /// What a boot is given.
@@ -55,6 +55,7 @@ pub struct Outcome {
     pub initrd: Option<Range>,
     pub blobs: Vec<Place>,
     pub rsdp: Option<u64>,
+    pub smbios: Option<Range>,
 }
 
 /// Where a file of the loader script lies.
@@ -142,6 +143,7 @@ impl Machine {
         let board = self.board;
         let facts = Facts::gather(self, &files.known, board, |_| identity, &mut scratch)?;
         let mut loader = Loader::gather(self, &mut files, &mut commands, &mut storage)?;
+        smbios::gather(&files.known, &mut loader)?;
         let means = Means { dma: self.dma };
         let plan = Plan::new(&facts, means, &mut loader.blobs, &mut regions)?;
 
@@ -156,6 +158,7 @@ impl Machine {
         self.ram.0.borrow_mut().allocated.truncate(blobs.len());
         let mut memory = self.ram.clone();
         loader.link(self, &mut files, &mut memory)?;
+        let smbios = smbios::link(&files.known, &loader, &mut memory)?;
         let rsdp = loader.rsdp(&mut memory);
         tables::write(&plan, &facts, rsdp, &mut block);
         Ok(Outcome {
@@ -166,6 +169,7 @@ impl Machine {
             initrd: plan.initrd,
             blobs,
             rsdp,
+            smbios,
         })
     }
 
@@ -262,7 +266,7 @@ impl Ram {
 impl Place {
     fn of(blob: &Blob) -> Self {
         Self {
-            key: blob.file().key,
+            key: blob.key(),
             range: blob.place(),
             align: blob.align(),
             scanned: blob.zone() == Zone::FSegment,

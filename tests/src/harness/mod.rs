@@ -13,19 +13,22 @@ mod loader;
 mod machine;
 pub mod mutate;
 mod sentence;
+mod smbios;
 
 pub use bzimage::bzimage;
 pub use directory::directory;
 pub use e820::e820;
 pub use loader::loader;
+pub use smbios::smbios;
 
 /// A body, and the name of its target and its seeds.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 4] = [
+pub const TARGETS: [Target; 5] = [
     ("bzimage", bzimage),
     ("directory", directory),
     ("e820", e820),
     ("loader", loader),
+    ("smbios", smbios),
 ];
