@@ -63,7 +63,9 @@ fn find_kernel(machine: &mut Machine) -> Result<Entry, BootError> {
     loader.load(&mut fw_cfg)?;
     loader.link(&mut fw_cfg, &mut files, &mut machine.tables)?;
     let rsdp = loader.rsdp(&mut machine.tables);
-    smbios::link(&files.known, &loader, &mut machine.tables)?;
+    if let Some(anchor) = smbios::link(&files.known, &loader, &mut machine.tables)? {
+        machine::show(board, anchor);
+    }
     tables::write(&plan, &facts, rsdp, block);
     machine::set_memory_types(facts.processors.identity(), &plan.memory);
     log.kernel_entered(&plan.entry);

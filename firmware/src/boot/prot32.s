@@ -40,8 +40,9 @@ choose:
     mov %eax, %cr0
     ljmp ${code64}, $long64         # loads CS, and with it the 64-bit mode
 
-# Without 1 GiB pages three tables in RAM map the first 2 MiB: all that we run in. Present,
-# writable, accessed; the leaf also dirty and large.
+# Without 1 GiB pages three tables in RAM map the first 2 MiB, all that we run in, and the last
+# below 4 GiB. (Each shows in a second place, which nobody uses.) Present, writable, accessed; the
+# leaves also dirty and large.
 no_1g_pages:
     mov ${page_tables}, %edi
     mov %edi, %ebx
@@ -52,7 +53,9 @@ no_1g_pages:
     mov %eax, (%ebx)
     lea 0x2023(%ebx), %eax          # PDPT[0] = the page directory
     mov %eax, 0x1000(%ebx)
+    mov %eax, 0x1018(%ebx)          # PDPT[3] = the same, for the last GiB below 4 GiB
     movl $0xe3, 0x2000(%ebx)        # PD[0] = 2 MiB at 0
+    movl $0xffe000e3, 0x2ff8(%ebx)  # PD[511] = 2 MiB below 4 GiB, where the image is, too
     mov %ebx, %ecx
     jmp choose
 

@@ -16,12 +16,14 @@ mod paging;
 mod pci;
 mod pic;
 mod ports;
+mod shadow;
 
 pub use cpu::{halt, timestamp};
 pub use exception::ExceptionFrame;
 pub use fw_cfg::{FwCfg, PATIENCE};
 pub use mtrr::set_memory_types;
 pub use ports::{ReportPort, com1, has_debug_console, report, report_failure};
+pub use shadow::show;
 
 use cpu::Processor;
 use firmware_core::board::Board;

@@ -22,7 +22,7 @@ impl ConfigPorts {
     }
 
     /// Makes the data port show the doubleword that holds `register`; returns the port for it.
-    fn select(&mut self, function: Function, register: u8) -> u16 {
+    pub fn select(&mut self, function: Function, register: u8) -> u16 {
         let address = function.address(register);
         if address != self.selected {
             self.selected = address;

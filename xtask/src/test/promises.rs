@@ -10,10 +10,12 @@ use crate::workspace::read;
 
 /// Guest instructions from reset to the kernel's first, on QEMU's `microvm` with 512 MiB and one
 /// CPU; a repeated string instruction counts as often as it repeats.
-const INSTRUCTIONS: [(&str, &str, &str, u64); 4] = [
+const INSTRUCTIONS: [(&str, &str, &str, u64); 6] = [
     ("pvh", "microvm", "report.elf", 6_000),
     ("bzimage", "microvm", "report.bz", 6_700),
     ("pvh-no-acpi", "microvm,acpi=off", "report.elf", 2_400),
+    ("pvh-pc", "pc", "report.elf", 30_000),
+    ("pvh-q35", "q35", "report.elf", 36_000),
     ("bzimage-no-acpi", "microvm,acpi=off", "report.bz", 3_100),
 ];
 

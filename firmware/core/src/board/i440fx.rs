@@ -14,6 +14,8 @@ const POWER: Function = Function::new(0, 1, 3);
 
 /// Programmable attribute map: two 16 KiB blocks a byte, from 0xC0000 on.
 const PAM1: u8 = 0x5a;
+/// The one for 0xF0000, in the upper half of the byte.
+pub const PAM0: u8 = 0x59;
 const PAM3: u8 = 0x5c;
 /// Both blocks of a byte: reads and writes go to RAM.
 const PAM_RAM: u8 = 0x33;

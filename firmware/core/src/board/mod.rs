@@ -24,6 +24,19 @@ pub enum Board {
     Q35,
 }
 
+/// A register that decides what 0xF0000 to 0xFFFFF show: the image, or RAM.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ImageAttributes {
+    /// Whose register.
+    pub function: Function,
+    /// Its offset.
+    pub register: u8,
+    /// Its value for RAM.
+    pub ram: u8,
+    /// Its value for RAM that cannot be written.
+    pub ram_read_only: u8,
+}
+
 /// The function that every PCI machine has.
 const HOST_BRIDGE: Function = Function::new(0, 0, 0);
 
@@ -60,6 +73,22 @@ impl Board {
             Self::I440fx => i440fx::initialise(config),
             Self::Q35 => q35::initialise(config),
         }
+    }
+
+    /// What decides over the image's range, on a board where it can be RAM.
+    #[must_use]
+    pub const fn image_attributes(self) -> Option<ImageAttributes> {
+        let register = match self {
+            Self::Microvm => return None,
+            Self::I440fx => i440fx::PAM0,
+            Self::Q35 => q35::PAM0,
+        };
+        Some(ImageAttributes {
+            function: HOST_BRIDGE,
+            register,
+            ram: 0x30,
+            ram_read_only: 0x10,
+        })
     }
 
     /// The guest-physical ranges that the chipset's registers take, once initialised.

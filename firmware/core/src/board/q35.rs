@@ -13,7 +13,7 @@ const LPC_BRIDGE: Function = Function::new(0, 0x1f, 0);
 
 /// Programmable attribute map from 0xC0000 on, two 16 KiB blocks a byte: PAM0 for 0xF0000 in the
 /// first byte, PAM1 to PAM3 behind it.
-const PAM0: u8 = 0x90;
+pub const PAM0: u8 = 0x90;
 /// PAM4 to PAM6, and the legacy access control.
 const PAM4: u8 = 0x94;
 /// Three bytes of PAM: reads and writes go to RAM.

@@ -30,6 +30,7 @@ fn pc_has_its_memory_open_and_its_ports_named() {
     assert_eq!(config.get(power, 0x80), 1);
     assert_eq!(config.get(power, 0x3c), 9);
     assert!(board.registers().is_empty());
+    assert_eq!(board.image_attributes().unwrap().register, 0x59);
 }
 
 #[test]
