@@ -11,6 +11,7 @@ linux32_gdt:                        # a first descriptor is never read
     .quad 0x00cf93000000ffff        # 0x18: flat data            0x08
     .quad 0x00cf9b000000ffff        # 0x20: flat 32-bit code     0x10
     .quad 0x00cf93000000ffff        # 0x28: flat data            0x18
+    .quad 0x00008b0000000067        # 0x30: 32-bit TSS, busy     0x20
 gdt_end:
 
 gdt_pointer:

@@ -38,6 +38,8 @@ global_asm!(
 pub const CODE32: u16 = 0x20;
 /// GDT selector: 64-bit code; the number Linux's 64-bit boot protocol asks for (`__BOOT_CS`).
 pub const CODE64: u16 = 0x10;
+/// GDT selector: 32-bit TSS, for PVH.
+pub const TSS: u16 = 0x30;
 /// GDT selector: flat data; the number Linux's boot protocols ask for (`__BOOT_DS`), in the
 /// table for its 32-bit entry, too.
 pub const DATA: u16 = 0x18;

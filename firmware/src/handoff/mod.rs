@@ -5,7 +5,7 @@
 //! Protocol"; Xen `docs/misc/pvh.pandoc`, "Entry point"; Multiboot Specification 0.6.96, section
 //! 3.2. After [`enter`] begins: no allocation, no logging.
 
-use crate::boot::{CODE32, CODE64, DATA};
+use crate::boot::{CODE32, CODE64, DATA, TSS};
 use abi::debug::FailureCode;
 use abi::fw_cfg::{DmaControl, PORT_DATA, PORT_DMA_LOW, PORT_SELECTOR};
 use core::arch::global_asm;
@@ -22,6 +22,7 @@ global_asm!(
     include_str!("pvh32.s"),
     include_str!("multiboot32.s"),
     code32 = const CODE32,
+    tss = const TSS,
     boot_cs = const CODE64, // `__BOOT_CS` has one number in both modes
     boot_ds = const DATA,
     // multiboot32.s: fields of the order, registers of the device.

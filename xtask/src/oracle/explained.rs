@@ -205,6 +205,12 @@ const EXPLAINED: &[Explained] = &[
     // ---- how a kernel is entered ----
     line(
         BOTH,
+        What::Field("entry.task"),
+        |cell| matches!(cell.format, Format::Pvh | Format::Multiboot),
+        "PVH asks for a 32-bit TSS with limit 0x67 in TR; they leave there what is there after reset",
+    ),
+    line(
+        BOTH,
         What::Field("mode"),
         entered_higher,
         "we enter a bzImage at the highest entry point that it has; they know but the 16-bit one",

@@ -128,6 +128,9 @@ impl Report {
         self.expect_number("cr4", cr4)?;
         self.expect_number("efer", efer)?;
         self.expect_number("cs", cs)?;
+        if format == Format::Pvh {
+            self.expect("task", "0x30 0x8b 0x67")?;
+        }
         for data in ["ds", "es", "ss"] {
             self.expect_number(data, 0x18)?;
         }
