@@ -8,7 +8,7 @@ use system_tests::harness::TARGETS;
 use system_tests::harness::mutate::{Numbers, mutate};
 
 /// How many inputs each target gets besides its seeds.
-const DESCENDANTS: usize = 4000;
+const DESCENDANTS: usize = 2000;
 
 fn replay(name: &str) {
     let (_, body) = TARGETS

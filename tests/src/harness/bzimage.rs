@@ -2,8 +2,7 @@
 //! The setup header: a kernel is either refused, or lies with all it needs in RAM of its own and is
 //! told the truth.
 
-use abi::e820::{E820Entry, TYPE_RAM};
-use abi::fw_cfg::{Key, file};
+use abi::fw_cfg::Key;
 use abi::layout::{HIGH_RAM_START, LOW_RAM_END, RAM_ABOVE_4G_START};
 use abi::linux::{
     BootParams, DEFAULT_CMDLINE_SIZE, DEFAULT_INITRD_ADDR_MAX, SETUP_HEADER_OFFSET, SetupHeader,
@@ -49,14 +48,11 @@ pub fn bzimage(data: &[u8]) {
     machine.set(Key::INITRD_DATA, vec![0xbb; initrd as usize]);
     machine.set_u32(Key::CMDLINE_SIZE, cmdline);
     machine.set(Key::CMDLINE_DATA, vec![b'x'; cmdline as usize]);
-    let map = [(0, LOW_RAM_END), (HIGH_RAM_START, ram - HIGH_RAM_START)];
-    let map = map.map(|(addr, size)| E820Entry {
-        addr: addr.into(),
-        size: size.into(),
-        kind: TYPE_RAM.into(),
-    });
-    let map_size = u32::try_from(size_of_val(&map)).expect("small");
-    machine.add_file(file::E820.as_bytes(), map_size, map.as_bytes().to_vec());
+    let ram = [
+        Range::between(0, LOW_RAM_END),
+        Range::between(HIGH_RAM_START, ram),
+    ];
+    machine.set_ram(&ram);
 
     let outcome = match machine.boot() {
         Ok(outcome) => outcome,
@@ -76,10 +72,6 @@ pub fn bzimage(data: &[u8]) {
     };
     let init_size = since(VERSION_2_10, header.init_size.get(), 0);
     let footprint = Range::new(load.start(), u64::from(init_size.max(size))).expect("in range");
-    let ram = [
-        Range::between(0, LOW_RAM_END),
-        Range::between(HIGH_RAM_START, ram),
-    ];
     outcome.assert_consistent(&ram, footprint);
 
     assert_eq!(load.size(), u64::from(size));

@@ -5,9 +5,8 @@
 use std::collections::BTreeMap;
 
 use abi::checksum;
-use abi::e820::{E820Entry, TYPE_RAM};
 use abi::fw_cfg::{FILE_NAME_SIZE, Key, file};
-use abi::layout::{HIGH_RAM_START, LOW_RAM_END, RSDP_SCAN_START, TABLES_START};
+use abi::layout::{HIGH_RAM_START, LOW_RAM_END, RSDP_SCAN_START};
 use abi::table_loader::{
     AddChecksum, AddPointer, Allocate, COMMAND_ADD_CHECKSUM, COMMAND_ADD_POINTER, COMMAND_ALLOCATE,
     COMMAND_SIZE, COMMAND_WRITE_POINTER, FileName, WritePointer, ZONE_FSEG,
@@ -32,52 +31,32 @@ pub fn loader(data: &[u8]) {
     let mut input = Input(data);
     let mut machine = Machine::new(usize::try_from(RAM).expect("64 bits"));
     machine.set_pvh(0x10_0000, 0x1_0000);
-    let tables = input.u8() % 4 != 0;
-    let below = if tables { LOW_RAM_END } else { HIGH_RAM_START };
-    let mut map = vec![(0, LOW_RAM_END), (HIGH_RAM_START, RAM - HIGH_RAM_START)];
-    if !tables {
-        map.push((TABLES_START, below - TABLES_START));
-    }
-    let map: Vec<_> = map
-        .into_iter()
-        .map(|(addr, size)| E820Entry {
-            addr: addr.into(),
-            size: size.into(),
-            kind: TYPE_RAM.into(),
-        })
-        .collect();
-    let bytes = map.as_slice().as_bytes().to_vec();
-    let size = u32::try_from(bytes.len()).expect("small");
-    machine.add_file(file::E820.as_bytes(), size, bytes);
+    let ram = if input.u8() % 4 == 0 {
+        vec![
+            Range::between(0, LOW_RAM_END),
+            Range::between(HIGH_RAM_START, RAM),
+        ]
+    } else {
+        vec![Range::between(0, RAM)]
+    };
+    machine.set_ram(&ram);
 
     let mut files = BTreeMap::new();
     for (index, name) in NAMES[..4].iter().enumerate() {
-        let size = u32::from(input.u8()) << (input.u8() % 10);
-        let mut bytes = kernels::pattern(size as usize);
+        let size = usize::from(input.u8()) << (input.u8() % 10);
+        let mut bytes = kernels::pattern(size);
         if index == 0 && bytes.len() >= RSDP.len() {
             bytes[..RSDP.len()].copy_from_slice(RSDP);
         }
-        files.insert(
-            machine.add_file(name.as_bytes(), size, bytes.clone()).0,
-            bytes,
-        );
+        files.insert(machine.add_whole_file(name, bytes.clone()).0, bytes);
     }
     let script = script(&mut input);
-    let size = u32::try_from(script.len()).expect("small");
-    machine.add_file(file::TABLE_LOADER.as_bytes(), size, script.clone());
+    machine.add_whole_file(file::TABLE_LOADER, script.clone());
 
     let outcome = match machine.boot() {
         Ok(outcome) => outcome,
         Err(error) => return assert_sentence(&error),
     };
-    let ram: Vec<_> = [
-        (0, LOW_RAM_END),
-        (TABLES_START, HIGH_RAM_START),
-        (HIGH_RAM_START, RAM),
-    ]
-    .into_iter()
-    .map(|(start, end)| Range::between(start, end))
-    .collect();
     outcome.assert_consistent(&ram, KERNEL);
     for blob in &outcome.blobs {
         assert_eq!(blob.range.start() % blob.align, 0, "{blob:x?}");

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::ops;
 use std::rc::Rc;
 
-use abi::e820::TYPE_RAM;
-use abi::fw_cfg::{FileEntry, Key};
+use abi::e820::{E820Entry, TYPE_RAM};
+use abi::fw_cfg::{FileEntry, Key, file};
 use abi::layout::{ROM_ALIAS_END, ROM_ALIAS_START, SCRATCH_END};
 use firmware_core::acpi::{Blob, BlobMemory, CommandBuffer, Loader, MAX_BLOBS, Zone};
 use firmware_core::board::Board;
@@ -101,6 +101,23 @@ impl Machine {
         self.set_u32(Key::KERNEL_ADDR, addr);
         self.set_u32(Key::KERNEL_SIZE, size);
         self.set_u32(Key::SETUP_SIZE, 1);
+    }
+
+    /// A memory map of RAM alone.
+    pub fn set_ram(&mut self, ranges: &[Range]) {
+        let record = |range: &Range| E820Entry {
+            addr: range.start().into(),
+            size: range.size().into(),
+            kind: TYPE_RAM.into(),
+        };
+        let map: Vec<_> = ranges.iter().map(record).collect();
+        self.add_whole_file(file::E820, map.as_slice().as_bytes().to_vec());
+    }
+
+    /// A file of the size that the directory says.
+    pub fn add_whole_file(&mut self, name: &str, bytes: Vec<u8>) -> Key {
+        let size = u32::try_from(bytes.len()).expect("small");
+        self.add_file(name.as_bytes(), size, bytes)
     }
 
     /// A file, which may have another size than the directory says.
@@ -300,7 +317,7 @@ impl Outcome {
                     "{name} {range}, {other_name} {other}"
                 );
             }
-            let is_ram = ram.iter().any(|ram| ram.contains(*range));
+            let is_ram = ram.iter().any(|ram| ram.contains(*range)) || range.is_empty();
             assert!(is_ram || *name == "image", "{name} {range} is not in RAM");
             let keeps = ["hand-off block", "table", "image"].contains(name);
             let free = |region: &&Region| {

@@ -3,9 +3,8 @@
 //! order, among which there is BIOS information, and behind which there is an end.
 
 use abi::checksum;
-use abi::e820::{E820Entry, TYPE_RAM};
 use abi::fw_cfg::file;
-use abi::layout::{HIGH_RAM_START, LOW_RAM_END};
+use abi::layout::HIGH_RAM_START;
 use abi::smbios::{
     ANCHOR_21, ANCHOR_30, EntryPoint21, EntryPoint30, Header, INTERMEDIATE_ANCHOR,
     INTERMEDIATE_OFFSET, TYPE_BIOS_INFORMATION, TYPE_END_OF_TABLE,
@@ -56,30 +55,14 @@ pub fn smbios(data: &[u8]) {
 
     let mut machine = Machine::new(usize::try_from(RAM).expect("64 bits"));
     machine.set_pvh(0x10_0000, 0x1_0000);
-    let map = [(0, LOW_RAM_END), (HIGH_RAM_START, RAM - HIGH_RAM_START)];
-    let map = map.map(|(addr, size)| E820Entry {
-        addr: addr.into(),
-        size: size.into(),
-        kind: TYPE_RAM.into(),
-    });
-    for (name, bytes) in [
-        (file::E820, map.as_bytes().to_vec()),
-        (file::SMBIOS_ANCHOR, anchor.clone()),
-        (file::SMBIOS_TABLES, table.clone()),
-    ] {
-        let size = u32::try_from(bytes.len()).expect("small");
-        machine.add_file(name.as_bytes(), size, bytes);
-    }
+    let ram = [Range::between(0, RAM)];
+    machine.set_ram(&ram);
+    machine.add_whole_file(file::SMBIOS_ANCHOR, anchor);
+    machine.add_whole_file(file::SMBIOS_TABLES, table.clone());
     let outcome = match machine.boot() {
         Ok(outcome) => outcome,
         Err(error) => return assert_sentence(&error),
     };
-    let ram = [
-        (0, LOW_RAM_END),
-        (0xc_0000, 0xf_0000),
-        (HIGH_RAM_START, RAM),
-    ];
-    let ram = ram.map(|(start, end)| Range::between(start, end));
     outcome.assert_consistent(&ram, KERNEL);
 
     let place = outcome.smbios.expect("there is an anchor");
@@ -124,7 +107,10 @@ pub fn smbios(data: &[u8]) {
     }
     if let Some((count, largest)) = told {
         assert_eq!(usize::from(count), after.len());
-        assert_eq!(after.iter().map(Vec::len).max(), Some(largest.into()));
+        // The VMM may have claimed a larger one.
+        let found = after.iter().map(Vec::len).max().expect("an end");
+        let largest = usize::from(largest);
+        assert!(found == largest || (found < largest && !untouched));
     }
 }
 
