@@ -90,6 +90,15 @@ fn entered_higher(cell: &Cell) -> bool {
     matches!(cell.format, Format::Bzimage64 | Format::Bzimage32)
 }
 
+/// With the 16-bit entry point alone, and the BIOS behind it.
+fn sixteen(cell: &Cell) -> bool {
+    matches!(cell.format, Format::Bzimage16 | Format::Zimage)
+}
+
+fn bzimage(cell: &Cell) -> bool {
+    entered_higher(cell) || sixteen(cell)
+}
+
 /// All that they have, we have, too.
 fn ours_has_more(_: &Cell, ours: Values, theirs: Values) -> bool {
     theirs.iter().all(|value| ours.contains(value))
@@ -218,8 +227,8 @@ const EXPLAINED: &[Explained] = &[
     line(
         BOTH,
         What::Field("boot_params.type_of_loader"),
-        entered_higher,
-        "the loader is we; QEMU's own number is in the copy that a 16-bit kernel is entered with",
+        bzimage,
+        "the loader is our firmware, which has no number of its own; theirs pass on QEMU's",
     ),
     line(
         BOTH,
@@ -236,8 +245,8 @@ const EXPLAINED: &[Explained] = &[
     line(
         BOTH,
         What::Field("boot_params.heap_end"),
-        entered_higher,
-        "without real mode there is no heap",
+        bzimage,
+        "without real mode there is no heap, and with it ours ends where the stack begins",
     ),
     line(
         BOTH,
@@ -250,6 +259,129 @@ const EXPLAINED: &[Explained] = &[
         What::Values("module.cmdline", |_, ours, _| ours == ["0x0"]),
         |cell| cell.format == Format::Pvh,
         "qboot leaves the module's own command line as it finds its stack",
+    ),
+    line(
+        BOTH,
+        What::Field("entry.sp"),
+        |cell| cell.format == Format::Zimage,
+        "the old protocol leaves the stack's place to the loader",
+    ),
+    // ---- the BIOS of a 16-bit kernel ----
+    line(
+        QBOOT,
+        What::Values("entry.bios.*", |_, _, theirs| {
+            theirs.is_empty() || theirs == ["1"]
+        }),
+        sixteen,
+        "qboot answers E820 and no other question",
+    ),
+    line(
+        QBOOT,
+        What::Field("entry.bios.15.e820*"),
+        sixteen,
+        "qboot answers E820 without SMAP, too, and we do not",
+    ),
+    line(
+        QBOOT,
+        What::Field("entry.bda.*"),
+        sixteen,
+        "qboot leaves the BIOS data area as it is",
+    ),
+    line(
+        BOTH,
+        What::Field("entry.bios.10.*"),
+        sixteen,
+        "there is no display: we say that its mode is text and do nothing, and VESA is refused",
+    ),
+    line(
+        SEABIOS,
+        What::Field("entry.bios.11.0"),
+        sixteen,
+        "we list a display as most programs expect one, and no pointing device",
+    ),
+    line(
+        SEABIOS,
+        What::Field("entry.bios*.12.0"),
+        sixteen,
+        "our hand-off block is the EBDA, and longer than one KiB",
+    ),
+    line(
+        SEABIOS,
+        What::Field("entry.bda.*"),
+        sixteen,
+        "our hand-off block is the EBDA, and longer than one KiB",
+    ),
+    line(
+        SEABIOS,
+        What::Field("entry.bios.13.1500*"),
+        sixteen,
+        "asked for its type, a disk that is not there is answered for: type 0; SeaBIOS says error",
+    ),
+    line(
+        SEABIOS,
+        What::Field("entry.bios.15.2403"),
+        sixteen,
+        "the ways to switch A20 that there are: port 92 but on microvm, and no keyboard controller",
+    ),
+    line(
+        SEABIOS,
+        What::Field("entry.bios.15.5300*"),
+        sixteen,
+        "SeaBIOS has APM, and we have not",
+    ),
+    line(
+        SEABIOS,
+        What::Field("entry.bios.15.c000"),
+        sixteen,
+        "the configuration table is at its own place",
+    ),
+    line(
+        SEABIOS,
+        What::Field("entry.bios*.15.8800"),
+        |cell| sixteen(cell) && cell.memory_mib == 64,
+        "SeaBIOS keeps its tables at the top of RAM below 4 GiB",
+    ),
+    line(
+        SEABIOS,
+        What::Field("entry.bios*.15.e801"),
+        sixteen,
+        "SeaBIOS keeps its tables at the top of RAM below 4 GiB",
+    ),
+    line(
+        SEABIOS,
+        What::Field("entry.bios.15.ec00*"),
+        sixteen,
+        "told which mode the kernel will run in we take note, as its author wishes",
+    ),
+    line(
+        SEABIOS,
+        What::Field("entry.bios.17.200*"),
+        sixteen,
+        "there is no printer: we say so in its status, SeaBIOS with an error",
+    ),
+    line(
+        SEABIOS,
+        What::Field("entry.bios*.1a.b1*"),
+        |cell| sixteen(cell) && microvm(cell),
+        "without configuration ports there is no PCI BIOS, but SeaBIOS offers one",
+    ),
+    line(
+        SEABIOS,
+        What::Field("entry.bios*.1a.b101"),
+        |cell| sixteen(cell) && pc(cell),
+        "its entry point for 32 bits is at its own place",
+    ),
+    line(
+        BOTH,
+        What::Field("apic.*"),
+        sixteen,
+        "virtual wire mode for programs that want interrupts; SeaBIOS's LINT0 is level-triggered",
+    ),
+    line(
+        QBOOT,
+        What::Field("pic.*"),
+        sixteen,
+        "qboot leaves the PIC as reset does on microvm, and the timer masked elsewhere",
     ),
     // ---- multiboot ----
     line(

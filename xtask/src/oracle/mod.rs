@@ -136,6 +136,9 @@ fn compare(context: &Context<'_>, trial: &Trial, cell: &Cell, rom: Option<&PathB
     };
     let report = boot(context, trial, cell, rom.clone(), "")?;
     report.expect("mode", cell.format.mode())?;
+    if let Some(bytes) = cell.generation() {
+        report.expect("acpi.generation", bytes)?;
+    }
     let ours = Facts::of(&report);
     let mut unexplained = Vec::new();
     for reference in Reference::ALL {

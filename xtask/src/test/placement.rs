@@ -13,27 +13,35 @@ use crate::image::{self, Segment};
 use crate::qemu::{Accelerator, Boot, Qemu};
 use crate::workspace::{read, write_atomically};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 const MIB: u64 = 1 << 20;
 
 /// Sizes of RAM: with SeaBIOS a large kernel or the tables are lost at the smaller ones, and at
 /// those around it what lies at a boundary of the map or of a kernel's reach.
-const MEMORY_MIB: [u64; 8] = [64, 70, 256, 1024, 2048, 3072, 3073, 5120];
+const MEMORY_MIB: [(&str, &[u64]); 3] = [
+    ("microvm", &[64, 70, 256, 1024, 2048, 3072, 3073, 5120]),
+    ("pc", &[64, 70, 3072, 5120]),
+    ("q35", &[64, 70, 2048, 5120]),
+];
 
 /// The part of the large kernel that is not the guest: bytes, and zeroed memory behind them.
 const LARGE_START: u64 = 16 * MIB;
 const LARGE_BYTES: u64 = 30 * MIB;
+const LARGE_ZEROS: u64 = LARGE_START + LARGE_BYTES;
 const LARGE_END: u64 = 62 * MIB;
 
 /// Every placement.
 pub fn cases() -> Vec<Case> {
-    let mut cases: Vec<_> = MEMORY_MIB
-        .into_iter()
-        .map(|memory| {
-            let name = format!("qemu/placement-large-pvh-initrd-{memory}MiB");
-            Case::new(name, move |context, trial| large(context, trial, memory))
-        })
-        .collect();
+    let mut cases = Vec::new();
+    for (machine, sizes) in MEMORY_MIB {
+        for memory in sizes {
+            cases.push(Case::new(
+                format!("qemu/placement-large-pvh-initrd-{machine}-{memory}MiB"),
+                move |context, trial| large(context, trial, machine, *memory),
+            ));
+        }
+    }
     for (name, cpus, ids) in [
         ("41cpus", "41", (0..41).collect::<Vec<u32>>()),
         ("64cpus", "64", (0..64).collect()),
@@ -58,7 +66,12 @@ pub fn cases() -> Vec<Case> {
             move |context, trial| every_slot(context, trial, machine, slots),
         ));
     }
-    for (name, kernel) in [("pvh", "report.elf"), ("bzimage", "report.bz")] {
+    for (name, kernel) in [
+        ("pvh", "report.elf"),
+        ("bzimage64", "report.bz"),
+        ("bzimage32", "report32.bz"),
+        ("multiboot", "report.multiboot"),
+    ] {
         cases.push(Case::new(
             format!("qemu/placement-option-roms-{name}"),
             move |context, trial| option_roms(context, trial, kernel),
@@ -112,55 +125,58 @@ fn given(format: Format, memory_mib: u64, cmdline: &str, acpi: bool) -> Given {
     }
 }
 
-/// The kernel's own bytes.
-fn pattern() -> Vec<u8> {
-    (0..LARGE_BYTES / 8)
-        .flat_map(|index| {
-            (index + 1)
-                .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-                .to_le_bytes()
-        })
-        .collect()
+/// The large kernel: its file, and the digests of its bytes and of its zeroed memory.
+#[derive(Clone, Debug)]
+struct Large {
+    file: PathBuf,
+    digests: [u64; 2],
 }
 
-fn large(context: &Context<'_>, trial: &Trial, memory_mib: u64) -> Run {
-    let guest = read(&context.guest("report.elf")?)?;
-    let bytes = pattern();
-    let segment = Segment {
-        memory: LARGE_START..LARGE_END,
-        bytes: &bytes,
+/// Makes it, once.
+fn kernel(context: &Context<'_>) -> Result<Large, Outcome> {
+    static MADE: OnceLock<Result<Large, Outcome>> = OnceLock::new();
+    let make = || {
+        let bytes: Vec<_> = (1..=LARGE_BYTES / 8)
+            .flat_map(|number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes())
+            .collect();
+        let zeros = vec![0; usize::try_from(LARGE_END - LARGE_ZEROS).unwrap_or_default()];
+        let segment = Segment {
+            memory: LARGE_START..LARGE_END,
+            bytes: &bytes,
+        };
+        let guest = read(&context.guest("report.elf")?)?;
+        let kernel =
+            image::elf32(&guest, &[segment]).map_err(|error| Outcome::Failed(error.to_string()))?;
+        let file = context.workspace.target.join("test-inputs/large-pvh");
+        write_atomically(&file, &kernel)?;
+        let digests = [guests::digest(&bytes), guests::digest(&zeros)];
+        Ok(Large { file, digests })
     };
-    let kernel =
-        image::elf32(&guest, &[segment]).map_err(|error| Outcome::Failed(error.to_string()))?;
-    let path = context
-        .workspace
-        .target
-        .join("test-inputs")
-        .join(trial.file_name());
-    write_atomically(&path, &kernel)?;
+    MADE.get_or_init(make).clone()
+}
 
-    let zeros = LARGE_START + LARGE_BYTES..LARGE_END;
-    let zeroed = vec![0; usize::try_from(zeros.end - zeros.start).unwrap_or_default()];
+fn large(context: &Context<'_>, trial: &Trial, board: &str, memory_mib: u64) -> Run {
+    let kernel = kernel(context)?;
+    let mut machine = boot(context, kernel.file, memory_mib)?;
     let places = [
-        (LARGE_START, LARGE_BYTES, guests::digest(&bytes)),
-        (
-            zeros.start,
-            zeros.end - zeros.start,
-            guests::digest(&zeroed),
-        ),
+        (LARGE_START, LARGE_BYTES),
+        (LARGE_ZEROS, LARGE_END - LARGE_ZEROS),
     ];
-    let mut machine = boot(context, path.clone(), memory_mib)?;
-    for (start, length, _) in places {
+    for (start, length) in places {
         machine.append += &format!(" report=digest,{start:#x},{length:#x}");
     }
-    let cmdline = machine.append.clone();
-    let report = report(context, trial, "microvm", machine, &[]);
-    // Thirty megabytes that say nothing new.
-    let _ = std::fs::remove_file(&path);
-    let report = report?;
-    report.verify(&given(Format::Pvh, memory_mib, &cmdline, true))?;
-    let expected =
-        places.map(|(start, length, digest)| format!("{start:#x} {length:#x} {digest:#x}"));
+    let given = given(Format::Pvh, memory_mib, &machine.append, true);
+    let report = report(context, trial, board, machine, &[])?;
+    if board == "microvm" {
+        report.verify(&given)?;
+    } else {
+        report.verify_places(&given)?;
+    }
+    let expected: Vec<_> = places
+        .iter()
+        .zip(kernel.digests)
+        .map(|((start, length), digest)| format!("{start:#x} {length:#x} {digest:#x}"))
+        .collect();
     let found: Vec<_> = report.all("digest").collect();
     expect(found == expected, || {
         format!("expected the kernel as it was loaded, {expected:?}, found {found:?}")
@@ -213,7 +229,7 @@ fn every_slot(context: &Context<'_>, trial: &Trial, machine: &str, slots: u32) -
     report.verify(&given(Format::Pvh, 256, &cmdline, acpi))
 }
 
-/// With QEMU's option ROMs and without them the machine is the same machine.
+/// With QEMU's option ROMs and without them, which only microvm can do, it is the same machine.
 fn option_roms(context: &Context<'_>, trial: &Trial, kernel: &str) -> Run {
     let mut reports = Vec::new();
     for switch in ["on", "off"] {

@@ -117,6 +117,15 @@ impl Report {
         self.mp_tables(&given.cpus, &map)
     }
 
+    /// What has to be so on every board: the command line is there, the map covers the memory, and
+    /// parameters and initial RAM disk are where it says that they may be.
+    pub fn verify_places(&self, given: &Given) -> Run {
+        let map = self.map(given)?;
+        self.expect("cmdline", &given.cmdline)?;
+        self.parameters(given.format, &map)?;
+        self.initrd(given, &map)
+    }
+
     /// Xen `pvh.pandoc` and Linux `boot.rst` say how the kernel is entered.
     fn processor(&self, format: Format) -> Run {
         let (mode, cr0, cr4, efer, cs) = match format {
