@@ -9,6 +9,7 @@
 //!            │ firmware image (ROM)     │ ROM_TOP - image size
 //! 0xFEE00000 │ local APICs              │
 //! 0xFEC00000 │ I/O APIC                 │
+//! 0xFEB00000 │ virtio-mmio devices      │
 //! 0xFEA00000 │ generic event device     │
 //!            ┊ hole                     ┊
 //! 3 GiB      ├──────────────────────────┤ RAM_BELOW_4G_END (RAM continues at 4 GiB)
@@ -70,6 +71,12 @@ pub const IO_APIC_ADDR: u64 = 0xfec0_0000;
 pub const GED_EVENTS_ADDR: u64 = 0xfea0_0000;
 /// Sleep control, sleep status and reset registers of that device: 8 bits each, in this order.
 pub const GED_REGISTERS_ADDR: u64 = 0xfea0_0200;
+/// Registers of the virtio-mmio devices, slot after slot.
+pub const VIRTIO_MMIO_ADDR: u64 = 0xfeb0_0000;
+/// Size of a slot.
+pub const VIRTIO_MMIO_SIZE: u64 = 0x200;
+/// Slots of a machine with one I/O APIC.
+pub const VIRTIO_MMIO_SLOTS: u8 = 8;
 /// Local APIC registers.
 pub const LOCAL_APIC_ADDR: u64 = 0xfee0_0000;
 /// `q35`: configuration space of every PCI bus, memory-mapped (`PCIEXBAR`), 1 MiB a bus.

@@ -47,6 +47,7 @@ fn boot(test: &str, machine: Machine, cpus: u32, dma: bool) -> (Loopback, Booted
         cpus,
         bios: file(&format!("{test}.rom"), &[0; 0x1_0000]),
         machine,
+        rng: true,
         serial: SerialTarget::None,
         reboot: false,
         trace: false,

@@ -57,6 +57,9 @@ struct Cli {
     /// What the machine has: acpi, pic, pit, rtc and isa-serial, each on, off or auto
     #[arg(long, short_alias = 'M', value_name = "KEY=VALUE,...")]
     machine: Vec<String>,
+    /// Add a virtio entropy device, which gives the guest random bytes of the host's
+    #[arg(long)]
+    rng: bool,
     /// COM1: stdio, none or file:PATH [default: stdio]
     #[arg(long, value_name = "TARGET")]
     serial: Option<String>,
@@ -114,6 +117,7 @@ fn into_config(cli: Cli) -> Result<Config, config::Error> {
             None => SerialTarget::None,
         },
         machine,
+        rng: cli.rng,
         reboot: cli.reboot,
         trace: matches!(cli.trace, Switch::On),
         fw_cfg_dma: matches!(cli.fw_cfg_dma, Switch::On),
@@ -175,6 +179,7 @@ mod test {
             "acpi=off,pit=off",
             "--machine",
             "rtc=off",
+            "--rng",
             "--serial",
             "file:s",
             "--reboot",
@@ -194,6 +199,7 @@ mod test {
         assert_eq!((config.memory, config.cpus), (5 << 30, 255));
         assert_eq!(config.bios, PathBuf::from("b"));
         assert_eq!(config.serial, SerialTarget::File("s".into()));
+        assert!(config.rng);
         assert!(!config.machine.acpi && !config.machine.pit && !config.machine.rtc);
         assert!(config.reboot && !config.trace && !config.fw_cfg_dma);
         assert_eq!(config.fw_cfg.len(), 2);

@@ -33,6 +33,8 @@ pub struct Config {
     pub bios: PathBuf,
     /// What the machine consists of.
     pub machine: Machine,
+    /// Whether there is a virtio entropy device.
+    pub rng: bool,
     /// Where COM1 leads.
     pub serial: SerialTarget,
     /// Whether a guest reset restarts the machine instead of ending the run.

@@ -13,9 +13,11 @@ use crate::devices::fw_cfg::FwCfg;
 use crate::devices::ged::{GED_IRQ, Ged};
 use crate::devices::mmio::Mmio;
 use crate::devices::serial::{COM1_IRQ, Com1};
+use crate::devices::virtio::mmio::{QUEUE_NOTIFY, Transport};
+use crate::devices::virtio::rng::Rng;
 use crate::hypervisor::{self, Kvm, Vm};
 use crate::memory::Memory;
-use crate::processor::{self, Shared};
+use crate::processor::{self, PanicGuard, Shared};
 use crate::report::{Ending, Exits, Marks, Report};
 use crate::terminal::RawTerminal;
 use crate::{Error, boot, console, signals};
@@ -30,6 +32,9 @@ use vmm_sys_util::eventfd::EventFd;
 /// The signal that presses the power button the first time.
 const TERMINATE: u8 = 15;
 
+/// Where the host's random bytes are.
+const RANDOM: &str = "/dev/urandom";
+
 /// How long processors get to stop at the end of the run.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -43,6 +48,7 @@ pub struct Machine {
     preload: Option<boot::Preload>,
     /// COM1 and its interrupt line.
     com1: Option<(Arc<Com1>, EventFd)>,
+    acpi: bool,
     pit: bool,
     cpus: u32,
     reboot: bool,
@@ -62,7 +68,17 @@ impl Machine {
         let memory = Memory::for_machine(&boot.layout)?;
         let parts = &config.machine;
         let cmos = parts.rtc.then(|| Cmos::new(&boot.layout, host_clock));
-        let mmio = Mmio::new(parts.acpi.then(Ged::default));
+        let mut virtio = Vec::new();
+        if let (true, Some(slot)) = (config.rng, boot.slots.first()) {
+            let source = File::open(RANDOM).map_err(host(RANDOM))?;
+            let device = Rng::new(Box::new(source));
+            let notified = EventFd::new(0).map_err(host("creating an event counter"))?;
+            let line = EventFd::new(libc::EFD_NONBLOCK);
+            let line = line.map_err(host("creating an event counter"))?;
+            let transport = Transport::new(Box::new(device), memory.clone(), notified, line);
+            virtio.push((*slot, Arc::new(transport)));
+        }
+        let mmio = Mmio::new(parts.acpi.then(Ged::default), virtio);
         let dma = config.fw_cfg_dma.then(|| memory.clone());
         let fw_cfg = FwCfg::new(boot.items, dma).map_err(boot::Error::from)?;
         let wake = EventFd::new(0).map_err(host("creating an event counter"))?;
@@ -100,6 +116,7 @@ impl Machine {
             rom: boot.rom,
             preload: boot.preload,
             com1,
+            acpi: parts.acpi,
             pit: parts.pit,
             cpus: config.cpus,
             reboot: config.reboot,
@@ -125,9 +142,12 @@ impl Machine {
                 Ok(started) => started,
                 Err(error) => break interrupted(error, signals::arrived())?,
             };
-            if boots == 1 && self.reads_stdin {
-                terminal = Some(RawTerminal::enter());
-                self.read_stdin()?;
+            if boots == 1 {
+                self.serve_devices()?;
+                if self.reads_stdin {
+                    terminal = Some(RawTerminal::enter());
+                    self.read_stdin()?;
+                }
             }
             let ending = self.wait(&vm, &mut pressed);
             let last = ending != Ending::Reset || !self.reboot;
@@ -190,6 +210,13 @@ impl Machine {
         if let Some((_, line)) = &self.com1 {
             vm.connect(line, COM1_IRQ)?;
         }
+        for (slot, transport) in self.shared.mmio.virtio() {
+            vm.connect(transport.line(), slot.interrupt(self.acpi))?;
+            let register = slot.address() + u64::from(QUEUE_NOTIFY);
+            for queue in (0..).take(transport.queues()) {
+                vm.listen(transport.notified(), register, queue)?;
+            }
+        }
         let vcpus = (0..self.cpus)
             .map(|index| vm.vcpu(index))
             .collect::<Result<Vec<_>, _>>()?;
@@ -210,6 +237,29 @@ impl Machine {
             }
         }
         Ok((vm, threads))
+    }
+
+    /// One thread a virtio device serves its queues, until the process ends.
+    fn serve_devices(&self) -> Result<(), Error> {
+        for (slot, transport) in self.shared.mmio.virtio() {
+            let (transport, shared) = (Arc::clone(transport), Arc::clone(&self.shared));
+            std::thread::Builder::new()
+                .name(format!("virtio{}", slot.number()))
+                .spawn(move || {
+                    let _guard = PanicGuard(&shared);
+                    loop {
+                        if let Err(error) = transport.serve() {
+                            shared.end(Ending::Host(format!("virtio: {error}")));
+                            break;
+                        }
+                    }
+                })
+                .map_err(|source| Error::Host {
+                    what: "starting a thread for a device".into(),
+                    source,
+                })?;
+        }
+        Ok(())
     }
 
     fn read_stdin(&self) -> Result<(), Error> {

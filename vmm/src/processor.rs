@@ -71,13 +71,13 @@ impl Shared {
 }
 
 /// Ends the run if the thread that owns it panics.
-struct PanicGuard<'a>(&'a Shared);
+pub struct PanicGuard<'a>(pub &'a Shared);
 
 impl Drop for PanicGuard<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0
-                .end(Ending::Host("a processor thread panicked".into()));
+                .end(Ending::Host("a thread of the machine panicked".into()));
         }
     }
 }
@@ -126,14 +126,17 @@ fn step(vcpu: &mut Vcpu, shared: &Shared, exits: &mut Exits) -> Option<Ending> {
         }
         Exit::Mmio { address, access } => {
             exits.mmio += 1;
-            let event = match access {
+            let served = match access {
                 Access::Read(data) => {
                     shared.mmio.read(address, data);
-                    None
+                    Ok(None)
                 }
                 Access::Write(data) => shared.mmio.write(address, data),
             };
-            event.and_then(|event| note(event, shared))
+            match served {
+                Ok(event) => event.and_then(|event| note(event, shared)),
+                Err(error) => Some(Ending::Host(format!("virtio: {error}"))),
+            }
         }
         Exit::Interrupted => {
             exits.other += 1;
@@ -179,7 +182,7 @@ mod test {
         let fw_cfg = FwCfg::new(Items::new(), None).unwrap();
         let ports = Ports::new(Some(Arc::new(com1)), Some(cmos), fw_cfg);
         let marks = Arc::new(Marks::new(Instant::now()));
-        Shared::new(ports, Mmio::new(None), marks, counter())
+        Shared::new(ports, Mmio::new(None, Vec::new()), marks, counter())
     }
 
     #[test]

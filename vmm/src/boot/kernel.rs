@@ -6,9 +6,10 @@
 use super::{Error, Input, Preload, bzimage, elf};
 use crate::config::Config;
 use crate::devices::fw_cfg::{Content, Items};
+use crate::devices::virtio::Slot;
 use crate::memory::Layout;
 use abi::fw_cfg::Key;
-use abi::layout::PAGE_SIZE;
+use abi::layout::{PAGE_SIZE, VIRTIO_MMIO_SIZE};
 use std::path::Path;
 
 /// What error messages call the kernel.
@@ -23,6 +24,7 @@ const HEAD_SIZE: u32 = 8192;
 pub(super) fn load(
     config: &Config,
     layout: &Layout,
+    slots: &[Slot],
     items: &mut Items,
 ) -> Result<Option<Preload>, Error> {
     let Some(path) = &config.kernel else {
@@ -31,7 +33,19 @@ pub(super) fn load(
     let kernel = Input::open(KERNEL, path)?;
     let head = kernel.head(HEAD_SIZE as usize)?;
     // QEMU gives both formats their command line with its NUL.
-    let mut cmdline = config.append.clone().into_bytes();
+    let mut cmdline = config.append.clone();
+    if !config.machine.acpi {
+        // Nothing else announces them.
+        for slot in slots {
+            let (address, interrupt) = (slot.address(), slot.interrupt(false));
+            let device = format!("virtio_mmio.device={VIRTIO_MMIO_SIZE}@{address:#x}:{interrupt}");
+            if !cmdline.is_empty() {
+                cmdline.push(' ');
+            }
+            cmdline.push_str(&device);
+        }
+    }
+    let mut cmdline = cmdline.into_bytes();
     cmdline.push(0);
 
     let initrd = match &config.initrd {

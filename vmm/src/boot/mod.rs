@@ -19,6 +19,7 @@ pub use input::Input;
 
 use crate::config::{Config, SerialTarget, UserSource};
 use crate::devices::fw_cfg::{self, Items};
+use crate::devices::virtio::Slot;
 use crate::memory::Layout;
 use abi::fw_cfg::{Key, file};
 use abi::layout::{ROM_GRANULE, ROM_MAX_SIZE};
@@ -115,6 +116,8 @@ pub struct Boot {
     pub rom: Input,
     /// What `fw_cfg` offers.
     pub items: Items,
+    /// Where the virtio devices are, in the order of [`Config`].
+    pub slots: Vec<Slot>,
     /// What the VMM itself puts into RAM, at every reset.
     pub preload: Option<Preload>,
 }
@@ -138,14 +141,16 @@ pub fn prepare(config: &Config) -> Result<Boot, Error> {
         });
     }
     let layout = Layout::new(config.memory, rom.size());
-    let mut items = machine_items(config, &layout)?;
-    let preload = kernel::load(config, &layout, &mut items)?;
+    let slots: Vec<_> = Slot::all().take(usize::from(config.rng)).collect();
+    let mut items = machine_items(config, &layout, &slots)?;
+    let preload = kernel::load(config, &layout, &slots, &mut items)?;
     items.check()?;
     spare_the_inputs(config)?;
     Ok(Boot {
         layout,
         rom,
         items,
+        slots,
         preload,
     })
 }
@@ -179,7 +184,7 @@ fn spare_the_inputs(config: &Config) -> Result<(), Error> {
 }
 
 /// The items every machine has, and the user's own.
-fn machine_items(config: &Config, layout: &Layout) -> Result<Items, Error> {
+fn machine_items(config: &Config, layout: &Layout, slots: &[Slot]) -> Result<Items, Error> {
     let mut items = Items::new();
     let cpus = config.cpus.to_le_bytes();
     items.set(Key::UUID, vec![0; 16]);
@@ -192,7 +197,7 @@ fn machine_items(config: &Config, layout: &Layout) -> Result<Items, Error> {
     items.set(Key::IRQ0_OVERRIDE, 1u32.to_le_bytes().to_vec());
     items.add_file(file::E820, e820::table(layout))?;
     if config.machine.acpi {
-        let acpi = acpi::files(&config.machine, config.cpus);
+        let acpi = acpi::files(&config.machine, config.cpus, slots);
         items.add_file(file::ACPI_RSDP, acpi.rsdp)?;
         items.add_file(file::ACPI_TABLES, acpi.tables)?;
         items.add_file(file::TABLE_LOADER, acpi.script)?;

@@ -36,6 +36,7 @@ impl Files {
             cpus: 3,
             bios: self.directory.as_path().join("rom"),
             machine: Machine::default(),
+            rng: false,
             serial: SerialTarget::None,
             reboot: false,
             trace: true,
@@ -228,6 +229,34 @@ fn the_machine_has_the_items_qemu_gives_it() {
     assert_eq!(number(items, Key::NOGRAPHIC), 1);
     assert_eq!(number(items, Key::IRQ0_OVERRIDE), 1);
     assert_eq!(items.get(Key::UUID).unwrap().size(), 16);
+}
+
+#[test]
+fn virtio_devices_are_on_the_command_line_only_where_nothing_else_announces_them() {
+    let files = Files::new();
+    for (acpi, append, expected) in [
+        (true, "quiet", "quiet\0"),
+        (
+            false,
+            "quiet",
+            "quiet virtio_mmio.device=512@0xfeb00e00:12\0",
+        ),
+        (false, "", "virtio_mmio.device=512@0xfeb00e00:12\0"),
+    ] {
+        for kernel in [pvh(), bz(0x1000)] {
+            let boot = prepare(&Config {
+                append: append.into(),
+                rng: true,
+                machine: Machine {
+                    acpi,
+                    ..Machine::default()
+                },
+                ..files.with_kernel(&kernel)
+            })
+            .unwrap();
+            assert_eq!(item(boot.items, Key::CMDLINE_DATA), expected.as_bytes());
+        }
+    }
 }
 
 #[test]

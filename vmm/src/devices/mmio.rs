@@ -7,27 +7,42 @@
 
 use super::bus::{Event, lock};
 use super::ged::Ged;
-use std::sync::Mutex;
+use super::virtio::Slot;
+use super::virtio::mmio::Transport;
+use abi::layout::VIRTIO_MMIO_SIZE;
+use std::io;
+use std::sync::{Arc, Mutex};
 
 /// All such devices of the machine. Shared by all processors.
 #[derive(Debug)]
 pub struct Mmio {
     ged: Option<Mutex<Ged>>,
+    virtio: Vec<(Slot, Arc<Transport>)>,
 }
 
 impl Mmio {
     /// The addresses of a machine with these devices.
     #[must_use]
-    pub fn new(ged: Option<Ged>) -> Self {
+    pub fn new(ged: Option<Ged>, virtio: Vec<(Slot, Arc<Transport>)>) -> Self {
         Self {
             ged: ged.map(Mutex::new),
+            virtio,
         }
+    }
+
+    /// The virtio devices, and where they are.
+    #[must_use]
+    pub fn virtio(&self) -> &[(Slot, Arc<Transport>)] {
+        &self.virtio
     }
 
     /// All devices back to power-on.
     pub fn reset(&self) {
         if let Some(ged) = &self.ged {
             lock(ged).reset();
+        }
+        for (_, transport) in &self.virtio {
+            transport.reset();
         }
     }
 
@@ -42,22 +57,43 @@ impl Mmio {
 
     /// A guest read.
     pub fn read(&self, address: u64, data: &mut [u8]) {
-        match &self.ged {
-            Some(ged) => lock(ged).read(address, data),
-            None => data.fill(0),
+        match (self.find(address), &self.ged) {
+            (Some((transport, offset)), _) => transport.read(offset, data),
+            (None, Some(ged)) => lock(ged).read(address, data),
+            (None, None) => data.fill(0),
         }
     }
 
     /// A guest write.
-    #[must_use]
-    pub fn write(&self, address: u64, data: &[u8]) -> Option<Event> {
-        lock(self.ged.as_ref()?).write(address, data)
+    pub fn write(&self, address: u64, data: &[u8]) -> io::Result<Option<Event>> {
+        match (self.find(address), &self.ged) {
+            (Some((transport, offset)), _) => transport.write(offset, data).map(|()| None),
+            (None, Some(ged)) => Ok(lock(ged).write(address, data)),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// The virtio device at `address`, and the offset in its registers.
+    fn find(&self, address: u64) -> Option<(&Transport, u32)> {
+        self.virtio.iter().find_map(|(slot, transport)| {
+            let offset = address.checked_sub(slot.address())?;
+            let offset = Some(offset).filter(|offset| *offset < VIRTIO_MMIO_SIZE)?;
+            Some((&**transport, u32::try_from(offset).ok()?))
+        })
     }
 }
 
 #[cfg(test)]
 mod test {
     use super::*;
+
+    fn machine(acpi: bool) -> Mmio {
+        Mmio::new(acpi.then(Ged::default), Vec::new())
+    }
+
+    fn write(mmio: &Mmio, address: u64, data: &[u8]) -> Option<Event> {
+        mmio.write(address, data).unwrap()
+    }
 
     fn read(mmio: &Mmio, address: u64, width: usize) -> Vec<u8> {
         let mut data = vec![0xaa; width];
@@ -67,11 +103,11 @@ mod test {
 
     #[test]
     fn addresses_of_nobody_read_as_zero_at_every_width() {
-        for mmio in [Mmio::new(None), Mmio::new(Some(Ged::default()))] {
+        for mmio in [machine(false), machine(true)] {
             for address in [0xc000_0000, 0xfe9f_ffff, 0xfea0_0100, 0xfed0_0000, u64::MAX] {
                 for width in [1, 2, 4, 8] {
                     assert_eq!(read(&mmio, address, width), vec![0; width]);
-                    assert_eq!(mmio.write(address, &[0x42; 8][..width]), None);
+                    assert_eq!(write(&mmio, address, &[0x42; 8][..width]), None);
                 }
             }
         }
@@ -79,8 +115,8 @@ mod test {
 
     #[test]
     fn the_power_button_is_heard_where_there_is_one() {
-        assert!(!Mmio::new(None).press_power_button());
-        let mmio = Mmio::new(Some(Ged::default()));
+        assert!(!machine(false).press_power_button());
+        let mmio = machine(true);
         assert!(mmio.press_power_button());
         assert_eq!(read(&mmio, 0xfea0_0000, 4), [2, 0, 0, 0]);
         assert!(mmio.press_power_button());
@@ -90,9 +126,9 @@ mod test {
 
     #[test]
     fn sleep_and_reset_are_events_where_there_is_acpi() {
-        let mmio = Mmio::new(Some(Ged::default()));
-        assert_eq!(mmio.write(0xfea0_0200, &[0x34]), Some(Event::PowerOff));
-        assert_eq!(mmio.write(0xfea0_0202, &[0x42]), Some(Event::Reset));
-        assert_eq!(Mmio::new(None).write(0xfea0_0202, &[0x42]), None);
+        let mmio = machine(true);
+        assert_eq!(write(&mmio, 0xfea0_0200, &[0x34]), Some(Event::PowerOff));
+        assert_eq!(write(&mmio, 0xfea0_0202, &[0x42]), Some(Event::Reset));
+        assert_eq!(write(&machine(false), 0xfea0_0202, &[0x42]), None);
     }
 }

@@ -15,6 +15,7 @@
 //! | addresses | device |
 //! |-----------|--------|
 //! | 0xfea00000–0xfea00003, 0xfea00200–0xfea00202 | [`ged`] |
+//! | 0xfeb00000–0xfeb00fff, 0x200 a slot | [`virtio`] |
 //!
 //! 8259, 8254, port 0x61 and both APICs are KVM's. Every other port reads as ones, every other
 //! address without memory as zero.
@@ -27,3 +28,4 @@ pub mod ged;
 pub mod mmio;
 pub mod reset;
 pub mod serial;
+pub mod virtio;

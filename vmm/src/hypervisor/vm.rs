@@ -13,7 +13,7 @@ use kvm_bindings::{
     KVM_IRQCHIP_PIC_SLAVE, KVM_MAX_CPUID_ENTRIES, KVM_PIT_SPEAKER_DUMMY, KvmIrqRouting,
     kvm_irq_routing_entry, kvm_irqchip, kvm_pit_config, kvm_userspace_memory_region,
 };
-use kvm_ioctls::{Cap, Kvm, VmFd};
+use kvm_ioctls::{Cap, IoEventAddress, Kvm, VmFd};
 use std::cell::OnceCell;
 use std::num::NonZeroU32;
 use vmm_sys_util::errno;
@@ -124,6 +124,13 @@ impl Vm {
         self.fd
             .register_irqfd(line, irq)
             .map_err(lacks("KVM_CAP_IRQFD", "KVM_IRQFD"))
+    }
+
+    /// Has the guest's 32-bit writes of `value` to `address` written to `event`, without an exit.
+    pub fn listen(&self, event: &EventFd, address: u64, value: u32) -> Result<(), Error> {
+        self.fd
+            .register_ioevent(event, &IoEventAddress::Mmio(address), value)
+            .map_err(lacks("KVM_CAP_IOEVENTFD", "KVM_IOEVENTFD"))
     }
 
     /// Sends one edge on interrupt `irq`.

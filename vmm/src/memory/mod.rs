@@ -107,6 +107,11 @@ impl Memory {
             .is_ok_and(|length| self.view.check_range(GuestAddress(address), length))
     }
 
+    /// What `virtio-queue` knows memory as.
+    pub(crate) fn view(&self) -> &GuestMemoryMmap {
+        &self.view
+    }
+
     fn claim(&self, address: u64, length: u64) -> Result<GuestAddress, Error> {
         if self.contains(address, length) {
             Ok(GuestAddress(address))

@@ -8,11 +8,11 @@
 /bin/busybox mount -t sysfs sysfs /sys
 /bin/busybox mount -t devtmpfs dev /dev
 exec </dev/console >/dev/console 2>&1
+for module in $(/bin/busybox cat /modules/order 2>/dev/null); do
+    /bin/busybox insmod "/modules/$module"
+done
 disk=$(/bin/busybox sed -n 's/.*qboot_rs\.root=\([^ ]*\).*/\1/p' /proc/cmdline)
 if [ -n "$disk" ]; then
-    for module in $(/bin/busybox cat /modules/order); do
-        /bin/busybox insmod "/modules/$module"
-    done
     for _ in 1 2 3 4 5 6 7 8 9 10; do
         [ -b "$disk" ] && break
         /bin/busybox sleep 0.2
@@ -23,6 +23,10 @@ echo "QBOOT-RS: init reached cpus=$(/bin/busybox grep -c '^processor' /proc/cpui
 said() {
     /bin/busybox grep -qw "$1" /proc/cmdline
 }
+if said 'qboot_rs.random'; then
+    bytes=$(/bin/busybox dd if=/dev/hwrng bs=1000 count=100 iflag=fullblock 2>/dev/null | /bin/busybox wc -c)
+    echo "QBOOT-RS: random bytes=$bytes from $(/bin/busybox cat /sys/class/misc/hw_random/rng_current)"
+fi
 if said 'qboot_rs.button'; then
     # What the stock kernel does about the power button is in modules; that it was told is not.
     pressed='/ACPI:Ged/ { for (i = 2; $i ~ /^[0-9]+$/; i++) sum += $i } END { exit !sum }'

@@ -44,6 +44,13 @@ const VIRTIO_MODULES: [&str; 10] = [
     "net_failover.ko",
     "virtio_net.ko",
 ];
+/// What the cloud kernel needs for random bytes of its host's, in loading order.
+const RANDOM_MODULES: [&str; 4] = [
+    "virtio_ring.ko",
+    "virtio.ko",
+    "virtio_mmio.ko",
+    "virtio-rng.ko",
+];
 /// The root file system, where it is not built in, in loading order.
 const EXT4_MODULES: [&str; 5] = [
     "crc16.ko",
@@ -98,6 +105,7 @@ impl Flavour {
         let mut modules = self.disk_modules();
         if self == Self::Cloud {
             modules.extend(KVM_MODULES);
+            modules.push("virtio-rng.ko");
         }
         modules
     }
@@ -171,14 +179,32 @@ pub fn initrd(workspace: &Workspace) -> Result<PathBuf> {
 
 /// The same with what that kernel needs to find its root file system on [`ROOT_DISK`].
 pub fn disk_initrd(workspace: &Workspace, flavour: Flavour) -> Result<PathBuf> {
+    let name = format!("initrd-disk-{}.cpio", flavour.package());
+    with_modules(workspace, flavour, &flavour.disk_modules(), &name)
+}
+
+/// The same with what the cloud kernel needs for random bytes of its host's.
+pub fn random_initrd(workspace: &Workspace) -> Result<PathBuf> {
+    with_modules(
+        workspace,
+        Flavour::Cloud,
+        &RANDOM_MODULES,
+        "initrd-random.cpio",
+    )
+}
+
+fn with_modules(
+    workspace: &Workspace,
+    flavour: Flavour,
+    modules: &[&str],
+    name: &str,
+) -> Result<PathBuf> {
     let directory = kernel_directory(workspace, flavour, false)?;
-    let modules = flavour.disk_modules();
     let bytes = modules
         .iter()
         .map(|module| read(&directory.join(module)))
         .collect::<Result<Vec<_>>>()?;
-    let name = format!("initrd-disk-{}.cpio", flavour.package());
-    archived(workspace, &name, |initramfs| {
+    archived(workspace, name, |initramfs| {
         initramfs.file("modules/order", modules.join("\n").as_bytes())?;
         for (module, bytes) in modules.iter().zip(&bytes) {
             initramfs.file(&format!("modules/{module}"), bytes)?;

@@ -90,6 +90,7 @@ pub fn cases() -> Vec<Case> {
             }));
         }
     }
+    cases.push(Case::new("lab/random-bytes", random_bytes));
     cases.push(Case::new("lab/same-seed-same-run", same_run));
     cases
 }
@@ -170,6 +171,21 @@ fn ends(context: &Context<'_>, trial: &Trial, ending: &Ending, cpus: u32) -> Run
             )
         },
     )
+}
+
+/// A stock kernel finds the entropy device by the DSDT, and takes bytes from it by interrupt.
+fn random_bytes(context: &Context<'_>, trial: &Trial) -> Run {
+    let rom = context.lab()?.rom;
+    let words = ["quiet", "qboot_rs.random", "qboot_rs.poweroff"];
+    let mut boot = boot(context, rom, Format::Pvh, 1, &words)?;
+    boot.initrd = Some(guest::random_initrd(context.workspace)?);
+    let words = [lab::microvm(&boot), vec!["--rng".into()]].concat();
+    let output = command_in_lab(context, trial, &words, &boot.memory)?;
+    reached(&output, 1)?;
+    let expected = "QBOOT-RS: random bytes=100000 from virtio_rng.0";
+    expect(output.contains(expected), || {
+        format!("expected `{expected}`, found no such line")
+    })
 }
 
 /// Runs our monitor in the lab, which has to end with status 0: what was said.

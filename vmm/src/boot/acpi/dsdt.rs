@@ -12,12 +12,13 @@ use crate::config::Machine;
 use crate::devices::cmos;
 use crate::devices::ged::{GED_IRQ, POWER_BUTTON, SLEEP_TYPE_OFF};
 use crate::devices::serial::{COM1_IRQ, COM1_PORT, COM1_PORTS};
+use crate::devices::virtio::Slot;
 use abi::fw_cfg::{PORT_BASE, PORT_COUNT};
-use abi::layout::GED_EVENTS_ADDR;
+use abi::layout::{GED_EVENTS_ADDR, VIRTIO_MMIO_SIZE};
 use acpi_tables::aml::{
     And, Device, EISAName, Equal, Field, FieldAccessType, FieldEntry, FieldLockRule,
-    FieldUpdateRule, IO, If, Interrupt, Local, Method, Name, Notify, ONE, OpRegion, OpRegionSpace,
-    Package, Path, ResourceTemplate, Scope, Store, ZERO,
+    FieldUpdateRule, IO, If, Interrupt, Local, Memory32Fixed, Method, Name, Notify, ONE, OpRegion,
+    OpRegionSpace, Package, Path, ResourceTemplate, Scope, Store, ZERO,
 };
 
 /// Revision: the one whose integers have 64 bits.
@@ -28,7 +29,7 @@ const PRESENT_HIDDEN: u8 = 0x0b;
 const BUTTON_PRESSED: u8 = 0x80;
 
 /// The table.
-pub(super) fn table(machine: &Machine) -> Vec<u8> {
+pub(super) fn table(machine: &Machine, slots: &[Slot]) -> Vec<u8> {
     let mut devices = fw_cfg();
     if machine.isa_serial {
         devices.extend(com1());
@@ -38,6 +39,9 @@ pub(super) fn table(machine: &Machine) -> Vec<u8> {
     }
     devices.extend(events());
     devices.extend(power_button());
+    for slot in slots {
+        devices.extend(virtio(*slot));
+    }
     let mut body = Scope::raw(Path::new("_SB_"), devices);
     body.extend(power_off());
     with_header(*b"DSDT", REVISION, &body)
@@ -132,6 +136,28 @@ fn power_button() -> Vec<u8> {
         vec![
             &Name::new(Path::new("_HID"), &EISAName::new("PNP0C0C")),
             &Name::new(Path::new("_UID"), &ZERO),
+        ],
+    ))
+}
+
+/// A virtio device in its slot. Unlike QEMU's, its interrupt is an edge: that is what an event
+/// counter of KVM's raises, and the device raises another for each event.
+fn virtio(slot: Slot) -> Vec<u8> {
+    let first = u32::try_from(slot.address()).unwrap_or(u32::MAX);
+    let size = u32::try_from(VIRTIO_MMIO_SIZE).unwrap_or(u32::MAX);
+    bytes(&Device::new(
+        Path::new(&format!("VR{:02}", slot.number())),
+        vec![
+            &Name::new(Path::new("_HID"), &"LNRO0005"),
+            &Name::new(Path::new("_UID"), &slot.number()),
+            &Name::new(Path::new("_CCA"), &ONE),
+            &Name::new(
+                Path::new("_CRS"),
+                &ResourceTemplate::new(vec![
+                    &Memory32Fixed::new(true, first, size),
+                    &edge(slot.interrupt(true)),
+                ]),
+            ),
         ],
     ))
 }

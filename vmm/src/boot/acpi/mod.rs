@@ -18,6 +18,7 @@ mod madt;
 
 use super::table_loader::Script;
 use crate::config::Machine;
+use crate::devices::virtio::Slot;
 use abi::fw_cfg::file::{ACPI_RSDP, ACPI_TABLES};
 use abi::table_loader::{ZONE_FSEG, ZONE_HIGH};
 use acpi_tables::Aml;
@@ -54,13 +55,13 @@ pub(super) struct Files {
     pub script: Vec<u8>,
 }
 
-/// The tables of a machine with `cpus` processors.
+/// The tables of a machine with `cpus` processors and virtio devices in these slots.
 ///
 /// Each table's checksum is right as it stands, with offsets in place of addresses. So only what
 /// receives an address is summed up again by firmware.
-pub(super) fn files(machine: &Machine, cpus: u32) -> Files {
+pub(super) fn files(machine: &Machine, cpus: u32, slots: &[Slot]) -> Files {
     let mut tables = Vec::new();
-    let dsdt = append(&mut tables, &dsdt::table(machine));
+    let dsdt = append(&mut tables, &dsdt::table(machine, slots));
     let fadt = append(&mut tables, &fadt::table(machine, dsdt.start));
     let madt = append(&mut tables, &madt::table(machine, cpus));
     let mut root = XSDT::new(OEM_ID, OEM_TABLE_ID, OEM_REVISION);
@@ -154,7 +155,7 @@ mod test {
     fn every_table_adds_up_before_anything_is_connected() {
         for machine in [Machine::default(), NOTHING] {
             for cpus in [1, 2, 255] {
-                let files = files(&machine, cpus);
+                let files = files(&machine, cpus, &[]);
                 let tables = split(&files.tables);
                 let names: Vec<_> = tables.iter().map(|table| &table[..4]).collect();
                 assert_eq!(names, [b"DSDT", b"FACP", b"APIC", b"XSDT"]);
@@ -168,7 +169,7 @@ mod test {
 
     #[test]
     fn every_pointer_is_an_offset_of_what_it_points_to() {
-        let files = files(&Machine::default(), 3);
+        let files = files(&Machine::default(), 3, &[]);
         let at = |offset: u64| &files.tables[usize::try_from(offset).unwrap()..][..4];
         let number = |bytes: &[u8]| u64::from_le_bytes(bytes[..8].try_into().unwrap());
         let xsdt = number(&files.rsdp[24..]);
@@ -182,7 +183,7 @@ mod test {
 
     #[test]
     fn the_script_has_only_commands_that_every_firmware_knows() {
-        let files = files(&Machine::default(), 1);
+        let files = files(&Machine::default(), 1, &[]);
         let commands: Vec<_> = files.script.chunks(128).map(|record| record[0]).collect();
         assert_eq!(commands, [1, 1, 2, 2, 3, 2, 2, 3, 2, 3]);
     }
@@ -222,12 +223,29 @@ mod test {
     #[test]
     fn the_dsdt_names_the_devices_that_are_there() {
         let (com1, rtc) = ([0x41, 0xd0, 0x05, 0x01], [0x41, 0xd0, 0x0b, 0x00]);
-        let all = dsdt::table(&Machine::default());
+        let all = dsdt::table(&Machine::default(), &[]);
         assert!(contains(&all, &com1) && contains(&all, &rtc));
-        let least = dsdt::table(&NOTHING);
+        let least = dsdt::table(&NOTHING, &[]);
         assert!(!contains(&least, &com1) && !contains(&least, &rtc));
         for name in [&b"QEMU0002"[..], b"ACPI0013", b"_EVT", b"_S5_"] {
             assert!(contains(&least, name));
         }
+    }
+
+    #[test]
+    fn the_dsdt_names_every_virtio_device() {
+        let slots: Vec<_> = Slot::all().take(2).collect();
+        let dsdt = dsdt::table(&Machine::default(), &slots);
+        for (name, address, interrupt) in [(b"VR07", 0xe00u16, 23), (b"VR06", 0xc00, 22)] {
+            assert!(contains(&dsdt, name));
+            let [low, high] = address.to_le_bytes();
+            assert!(contains(
+                &dsdt,
+                &[0x86, 9, 0, 1, low, high, 0xb0, 0xfe, 0, 2, 0, 0]
+            ));
+            // An edge, as the interrupts of KVM's event counters are.
+            assert!(contains(&dsdt, &[0x89, 6, 0, 0b11, 1, interrupt, 0, 0, 0]));
+        }
+        assert!(!contains(&dsdt, b"VR05"));
     }
 }

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Virtio: devices that share queues with their drivers.
+//!
+//! Spec: Virtual I/O Device (VIRTIO) version 1.2. In: register accesses, notifications, and queues
+//! in guest memory, believed by nobody. Out: interrupts, and whatever a device makes.
+//!
+//! | room | knows |
+//! |------|-------|
+//! | [`mmio`] | the registers, and how a driver brings a device up |
+//! | [`queue`] | how to take buffers from a queue, and what a broken one looks like |
+//! | [`rng`] | random bytes |
+
+pub mod mmio;
+pub mod queue;
+pub mod rng;
+#[cfg(test)]
+mod test;
+
+use crate::memory::Memory;
+use abi::layout::{VIRTIO_MMIO_ADDR, VIRTIO_MMIO_SIZE, VIRTIO_MMIO_SLOTS};
+use queue::{Broken, Queue};
+use std::fmt::Debug;
+
+/// What is behind the registers.
+pub trait Device: Debug + Send {
+    /// The kind of device (section 5).
+    fn kind(&self) -> u32;
+
+    /// Most entries of each of its queues: powers of two.
+    fn queue_sizes(&self) -> &'static [u16];
+
+    /// Serves one queue after a notification. Gives whether anything was used.
+    fn serve(&mut self, queue: &mut Queue, memory: &Memory) -> Result<Served, Broken>;
+}
+
+/// What became of a notification.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Served {
+    /// The driver is to be interrupted.
+    pub interrupt: bool,
+    /// There is more to serve.
+    pub more: bool,
+}
+
+/// A place for a device: an address and an interrupt.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Slot(u8);
+
+impl Slot {
+    /// The slots of a machine in the order in which QEMU's `microvm` fills them: from the top.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..VIRTIO_MMIO_SLOTS).rev().map(Self)
+    }
+
+    /// Its number.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        self.0
+    }
+
+    /// Guest-physical address of its registers.
+    #[must_use]
+    pub const fn address(self) -> u64 {
+        VIRTIO_MMIO_ADDR + self.0 as u64 * VIRTIO_MMIO_SIZE
+    }
+
+    /// Its interrupt. Without ACPI it has to be one of ISA's, which the MP tables announce.
+    #[must_use]
+    pub const fn interrupt(self, acpi: bool) -> u32 {
+        let first = if acpi { 16 } else { 5 };
+        first + self.0 as u32
+    }
+}

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A split virtqueue as its device sees it.
+//!
+//! Spec: VIRTIO 1.2, section 2.7; the rings are `virtio-queue`'s. In: what a driver wrote to
+//! memory. Out: whole chains of buffers that are all memory, or [`Broken`].
+//!
+//! `virtio-queue` ends a chain quietly where it breaks off: in a loop, outside its table, in a table
+//! inside a table. Such a chain shows in that it is empty or that its last part announces another.
+
+use crate::memory::Memory;
+use virtio_queue::{Queue as Rings, QueueOwnedT, QueueT};
+
+/// The driver broke the rules; only a reset brings the device back.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Broken {
+    /// More entries available than the queue has.
+    #[error("the available ring is ahead by more than the queue's size")]
+    Available,
+    /// A chain that is empty, does not end, or leaves its table.
+    #[error("a descriptor chain is not one")]
+    Chain,
+    /// Not all of a ring or a buffer is memory.
+    #[error("a ring or a buffer is not all memory")]
+    Memory,
+    /// A buffer of a direction or size that the device has no use for.
+    #[error("a buffer is of no use to the device")]
+    Buffer,
+    /// A queue's size or place is impossible.
+    #[error("a queue's size or place is impossible")]
+    Setup,
+}
+
+/// Where a queue lies, as its driver says.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Place {
+    /// Entries.
+    pub size: u32,
+    /// Guest-physical address of the descriptor table.
+    pub descriptors: u64,
+    /// Guest-physical address of the available ring.
+    pub available: u64,
+    /// Guest-physical address of the used ring.
+    pub used: u64,
+}
+
+/// One part of a chain.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Part {
+    /// Guest-physical address. All of the part is memory.
+    pub address: u64,
+    /// Bytes.
+    pub length: u32,
+    /// Whether the device writes it; otherwise it reads it.
+    pub writable: bool,
+}
+
+/// A chain of buffers that the driver has made available.
+#[derive(Debug)]
+pub struct Chain {
+    head: u16,
+    /// Its parts in their order; at least one.
+    pub parts: Vec<Part>,
+}
+
+/// The queue.
+#[derive(Debug)]
+pub struct Queue {
+    rings: Rings,
+}
+
+impl Queue {
+    /// A queue of at most `most` entries, a power of two, that its driver has not set up.
+    #[must_use]
+    pub fn new(most: u16) -> Self {
+        let rings = Rings::new(most).unwrap_or_default();
+        Self { rings }
+    }
+
+    /// Most entries.
+    #[must_use]
+    pub fn most(&self) -> u16 {
+        self.rings.max_size()
+    }
+
+    /// Whether it may be used.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.rings.ready()
+    }
+
+    /// As at power-on.
+    pub fn reset(&mut self) {
+        self.rings.reset();
+    }
+
+    /// Begins to use what lies at `place`; with `events` the rings say when to notify.
+    pub fn start(&mut self, place: &Place, events: bool, memory: &Memory) -> Result<(), Broken> {
+        let size = u16::try_from(place.size).map_err(|_| Broken::Setup)?;
+        self.rings.reset();
+        self.rings.set_size(size);
+        let halves = |address: u64| {
+            let bytes = address.to_le_bytes();
+            let half = |i: usize| {
+                let word = [bytes[i], bytes[i + 1], bytes[i + 2], bytes[i + 3]];
+                Some(u32::from_le_bytes(word))
+            };
+            (half(0), half(4))
+        };
+        let (low, high) = halves(place.descriptors);
+        self.rings.set_desc_table_address(low, high);
+        let (low, high) = halves(place.available);
+        self.rings.set_avail_ring_address(low, high);
+        let (low, high) = halves(place.used);
+        self.rings.set_used_ring_address(low, high);
+        self.rings.set_event_idx(events);
+        self.rings.set_ready(true);
+        // What is not a possible value was not taken.
+        let taken = self.rings.size() == size
+            && self.rings.desc_table() == place.descriptors
+            && self.rings.avail_ring() == place.available
+            && self.rings.used_ring() == place.used;
+        if taken && self.rings.is_valid(memory.view()) {
+            return Ok(());
+        }
+        self.rings.reset();
+        Err(Broken::Setup)
+    }
+
+    /// The next chain, if the driver has made one available.
+    pub fn take(&mut self, memory: &Memory) -> Result<Option<Chain>, Broken> {
+        let mut available = self
+            .rings
+            .iter(memory.view())
+            .map_err(|error| match error {
+                virtio_queue::Error::InvalidAvailRingIndex => Broken::Available,
+                _ => Broken::Memory,
+            })?;
+        let Some(mut chain) = available.next() else {
+            return Ok(None);
+        };
+        let head = chain.head_index();
+        let mut parts = Vec::new();
+        let mut ended = false;
+        for descriptor in &mut chain {
+            let part = Part {
+                address: descriptor.addr().0,
+                length: descriptor.len(),
+                writable: descriptor.is_write_only(),
+            };
+            if !memory.contains(part.address, part.length.into()) {
+                return Err(Broken::Memory);
+            }
+            ended = !descriptor.has_next();
+            parts.push(part);
+        }
+        if !ended {
+            return Err(Broken::Chain);
+        }
+        Ok(Some(Chain { head, parts }))
+    }
+
+    /// Gives a chain back, into which `written` bytes were written.
+    pub fn give_back(
+        &mut self,
+        chain: &Chain,
+        written: u32,
+        memory: &Memory,
+    ) -> Result<(), Broken> {
+        let used = self.rings.add_used(memory.view(), chain.head, written);
+        used.map_err(|_| Broken::Memory)
+    }
+
+    /// Asks for a notification of what becomes available from now on. Gives whether something has
+    /// become available meanwhile.
+    pub fn ask_for_notification(&mut self, memory: &Memory) -> Result<bool, Broken> {
+        let more = self.rings.enable_notification(memory.view());
+        more.map_err(|_| Broken::Memory)
+    }
+
+    /// Whether the driver wants to know of what was given back since the last call.
+    pub fn wants_interrupt(&mut self, memory: &Memory) -> Result<bool, Broken> {
+        let wants = self.rings.needs_notification(memory.view());
+        wants.map_err(|_| Broken::Memory)
+    }
+}
