@@ -449,6 +449,54 @@ mod test {
     }
 
     #[test]
+    fn a_header_ends_where_its_version_says() {
+        let end = |version| {
+            let protocol = BootProtocol {
+                version,
+                ..BootProtocol::ENTRY_16
+            };
+            protocol.header_end()
+        };
+
+        // Linux boot.rst: each field with the version that brought it.
+        assert_eq!(end(0x0200), 0x224);
+        assert_eq!(end(0x0202), 0x22c); // cmd_line_ptr
+        assert_eq!(end(0x0203), 0x230); // initrd_addr_max
+        assert_eq!(end(0x0206), 0x23c); // cmdline_size
+        assert_eq!(end(0x020a), 0x264); // pref_address, init_size
+        assert_eq!(end(0x020f), 0x26c); // kernel_info_offset
+    }
+
+    #[test]
+    fn an_elf_file_of_segments_is_read_back() {
+        let segments = [
+            Segment {
+                memory: 0x10_0000..0x10_3000,
+                bytes: &[1; 0x1234],
+            },
+            Segment {
+                memory: 0x100_0000..0x200_0000,
+                bytes: &[2; 5],
+            },
+        ];
+        let file = elf32_of(&segments, 0x10_0040, Some(ELF_NOTE_PHYS32_ENTRY)).unwrap();
+
+        let elf = Elf::parse(&file).unwrap();
+        let loaded: Vec<_> = elf
+            .program_headers
+            .iter()
+            .filter(|header| header.p_type == PT_LOAD)
+            .map(|header| (header.p_paddr, header.p_memsz, &file[header.file_range()]))
+            .collect();
+        assert_eq!(loaded[0], (0x10_0000, 0x3000, &[1; 0x1234][..]));
+        assert_eq!(loaded[1], (0x100_0000, 0x100_0000, &[2; 5][..]));
+        let mut notes = elf.iter_note_headers(&file).unwrap();
+        let note = notes.next().unwrap().unwrap();
+        assert_eq!((note.name, note.n_type), ("Xen", ELF_NOTE_PHYS32_ENTRY));
+        assert_eq!(note.desc, 0x10_0040_u32.to_le_bytes());
+    }
+
+    #[test]
     fn an_sse_instruction_is_found() {
         let own = std::fs::read(std::env::current_exe().unwrap()).unwrap();
         let elf = Elf::parse(&own).unwrap();

@@ -36,6 +36,12 @@ pub enum Extra {
     Topology,
     /// A device in every slot for virtio-mmio.
     Slots,
+    /// microvm with PCIe and USB.
+    Pcie,
+    /// The SMBIOS entry point of version 3.
+    Smbios3,
+    /// An NVDIMM, room for more memory, and a page that tables point to.
+    Nvdimm,
 }
 
 /// One machine and what it boots.
@@ -62,8 +68,6 @@ const FORMATS: [Format; 6] = [
 const CPUS: [u32; 4] = [1, 2, 64, 255];
 const MEMORY_MIB: [u32; 3] = [64, 512, 5 * 1024];
 const SWITCH: [bool; 2] = [true, false];
-
-const GENERATION: &str = "vmgenid,guid=324e6eaf-d1d1-4bf6-bf41-b9bb6c91fb87";
 
 /// How many properties a cell of the matrix has.
 const DIMENSIONS: usize = 6;
@@ -132,6 +136,9 @@ impl fmt::Display for Cell {
                 Extra::Generation => "-vmgenid",
                 Extra::Topology => "-2-sockets-of-3",
                 Extra::Slots => "-every-slot",
+                Extra::Pcie => "-pcie-usb",
+                Extra::Smbios3 => "-smbios3",
+                Extra::Nvdimm => "-nvdimm",
             }
         )
     }
@@ -147,12 +154,25 @@ impl Cell {
     /// What else is on the command line.
     pub fn more(&self) -> Vec<String> {
         let words = match self.extra {
-            Extra::None => vec![],
-            Extra::Generation => vec!["-device", GENERATION],
-            Extra::Topology => vec!["-smp", "6,sockets=2,cores=3"],
-            Extra::Slots => ["-device", "virtio-rng-device"].repeat(if self.acpi { 24 } else { 8 }),
+            Extra::None => "",
+            Extra::Generation => "-device vmgenid,guid=324e6eaf-d1d1-4bf6-bf41-b9bb6c91fb87",
+            Extra::Topology => "-smp 6,sockets=2,cores=3",
+            Extra::Slots => {
+                let slots = if self.acpi { 24 } else { 8 };
+                return ["-device", "virtio-rng-device"]
+                    .repeat(slots)
+                    .into_iter()
+                    .map(str::to_owned)
+                    .collect();
+            }
+            Extra::Pcie => "-machine pcie=on,usb=on",
+            Extra::Smbios3 => "-machine smbios-entry-point-type=64",
+            Extra::Nvdimm => {
+                "-machine nvdimm=on -m 512M,slots=4,maxmem=8G \
+                 -object memory-backend-ram,id=m,size=128M -device nvdimm,memdev=m"
+            }
         };
-        words.into_iter().map(str::to_owned).collect()
+        words.split_whitespace().map(str::to_owned).collect()
     }
 
     /// The bytes of its generation identifier: a UUID with its first three fields little-endian.
@@ -242,12 +262,22 @@ pub fn special() -> Vec<Cell> {
     let mut cells = Vec::new();
     for format in [Format::Pvh, Format::Bzimage64] {
         for board in BOARDS {
-            for extra in [Extra::Generation, Extra::Topology, Extra::Slots] {
+            for extra in [
+                Extra::Generation,
+                Extra::Topology,
+                Extra::Slots,
+                Extra::Pcie,
+                Extra::Smbios3,
+                Extra::Nvdimm,
+            ] {
                 for acpi in SWITCH {
+                    let microvm = board == Board::Microvm;
                     let has = match extra {
-                        Extra::Generation => board != Board::Microvm && acpi,
-                        Extra::Slots => board == Board::Microvm,
-                        _ => true,
+                        Extra::Generation | Extra::Nvdimm => !microvm && acpi,
+                        Extra::Pcie => microvm && acpi,
+                        Extra::Slots => microvm,
+                        Extra::Smbios3 => !microvm,
+                        Extra::None | Extra::Topology => true,
                     };
                     let cell = Cell {
                         board,

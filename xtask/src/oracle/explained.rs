@@ -147,6 +147,23 @@ const EXPLAINED: &[Explained] = &[
         "SeaBIOS keeps its tables at the top of RAM below 4 GiB",
     ),
     line(
+        QBOOT,
+        What::Memory(
+            |cell| cell.low_ram() - 0x4_0000..cell.low_ram(),
+            RESERVED,
+            RAM,
+        ),
+        |cell| cell.extra == Extra::Nvdimm,
+        "what does not fit below the image goes to the top of RAM; qboot lets it grow down into \
+         what it does not reserve",
+    ),
+    line(
+        QBOOT,
+        What::Values("smbios.*", |_, _, theirs| theirs.is_empty()),
+        |cell| cell.extra == Extra::Smbios3,
+        "qboot knows only the first SMBIOS entry point, and drops the tables behind the other",
+    ),
+    line(
         SEABIOS,
         What::Memory(|_| 0xfffc_0000..0x1_0000_0000, NOTHING, RESERVED),
         always,

@@ -10,7 +10,7 @@ mod explained;
 mod facts;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -34,6 +34,9 @@ pub struct Args {
     /// Another ROM in the place of ours
     #[arg(long, value_name = "FILE")]
     rom: Option<PathBuf>,
+    /// More of QEMU's command line for every cell, its words separated by spaces
+    #[arg(long, value_name = "WORDS", allow_hyphen_values = true)]
+    with: Option<String>,
     /// Say the names of the cells and boot nothing
     #[arg(long)]
     list: bool,
@@ -95,10 +98,16 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
         cells.iter().for_each(|cell| println!("{cell}"));
         return Ok(ExitCode::SUCCESS);
     }
-    let cases: Vec<_> = cells
-        .iter()
-        .map(|cell| case(*cell, args.rom.clone()))
-        .collect();
+    let chosen = Chosen {
+        rom: args.rom.clone(),
+        with: args
+            .with
+            .iter()
+            .flat_map(|words| words.split(' '))
+            .map(str::to_owned)
+            .collect(),
+    };
+    let cases: Vec<_> = cells.iter().map(|cell| case(*cell, &chosen)).collect();
     let mut summary = Summary::new(true);
     test::run_cases(workspace, &cases, &mut summary);
     let mut stale = 0;
@@ -117,24 +126,48 @@ pub fn cases() -> Vec<Case> {
     cell::pairwise()
         .into_iter()
         .chain(cell::special())
-        .map(|cell| case(cell, None))
+        .map(|cell| case(cell, &Chosen::default()))
         .collect()
 }
 
-fn case(cell: Cell, rom: Option<PathBuf>) -> Case {
+/// What the user wants otherwise, in every cell.
+#[derive(Clone, Debug, Default)]
+struct Chosen {
+    /// A ROM in the place of ours.
+    rom: Option<PathBuf>,
+    /// More of QEMU's command line.
+    with: Vec<String>,
+}
+
+fn case(cell: Cell, chosen: &Chosen) -> Case {
+    let chosen = chosen.clone();
     Case::new(format!("qemu/oracle-{cell}"), move |context, trial| {
-        compare(context, trial, &cell, rom.as_ref())
+        compare(&Bench {
+            context,
+            trial,
+            cell: &cell,
+            chosen: &chosen,
+        })
     })
 }
 
+/// One cell, and where and how it is booted.
+struct Bench<'a> {
+    context: &'a Context<'a>,
+    trial: &'a Trial,
+    cell: &'a Cell,
+    chosen: &'a Chosen,
+}
+
 /// Boots one cell under every firmware.
-fn compare(context: &Context<'_>, trial: &Trial, cell: &Cell, rom: Option<&PathBuf>) -> Run {
-    context.qemu()?;
-    let rom = match rom {
+fn compare(bench: &Bench<'_>) -> Run {
+    let cell = bench.cell;
+    bench.context.qemu()?;
+    let rom = match &bench.chosen.rom {
         Some(rom) => rom.clone(),
-        None => context.rom()?,
+        None => bench.context.rom()?,
     };
-    let report = boot(context, trial, cell, rom.clone(), "")?;
+    let report = bench.boot(&rom, "")?;
     report.expect("mode", cell.format.mode())?;
     if let Some(bytes) = cell.generation() {
         report.expect("acpi.generation", bytes)?;
@@ -145,21 +178,25 @@ fn compare(context: &Context<'_>, trial: &Trial, cell: &Cell, rom: Option<&PathB
         if explained::hangs(reference, cell).is_some() {
             continue;
         }
-        let boot_theirs = |words| {
-            boot(context, trial, cell, reference.rom(cell.board), words)
-                .map_err(|outcome| Outcome::Failed(format!("{reference}: {outcome}")))
+        let their_rom = reference.rom(cell.board);
+        let theirs = match bench.boot(&their_rom, "") {
+            Ok(report) => Facts::of(&report),
+            Err(outcome) => {
+                unexplained.push(format!("{reference}: {outcome}"));
+                continue;
+            }
         };
-        let mut in_a_table = false;
-        for difference in ours.differences(&Facts::of(&boot_theirs("")?)) {
+        let mut tables = Vec::new();
+        for difference in ours.differences(&theirs) {
             if !explained::explain(reference, cell, &difference) {
-                in_a_table |= difference.is_in_a_table();
+                tables.extend(difference.table().map(str::to_owned));
                 unexplained.push(Told(reference, &difference).to_string());
             }
         }
-        if in_a_table {
+        if !tables.is_empty() {
             let words = " report=bytes";
-            let ours = boot(context, trial, cell, rom.clone(), words)?;
-            unexplained.extend(facts::different_bytes(&ours, &boot_theirs(words)?));
+            let (ours, theirs) = (bench.boot(&rom, words)?, bench.boot(&their_rom, words)?);
+            unexplained.extend(facts::different_bytes(&tables, &ours, &theirs));
         }
     }
     expect(unexplained.is_empty(), || {
@@ -171,61 +208,63 @@ fn compare(context: &Context<'_>, trial: &Trial, cell: &Cell, rom: Option<&PathB
     })
 }
 
-fn boot(
-    context: &Context<'_>,
-    trial: &Trial,
-    cell: &Cell,
-    bios: PathBuf,
-    words: &str,
-) -> std::result::Result<Report, Outcome> {
-    // Under load 255 processors take their time to be made.
-    const BOUNDS: Bounds = Bounds {
-        silence: Duration::from_secs(60),
-        total: Duration::from_secs(120),
-    };
-    let initrd = if cell.initrd {
-        let path = context.workspace.target.join("test-inputs/oracle-initrd");
-        write_atomically(&path, &initrd())?;
-        Some(path)
-    } else {
-        None
-    };
-    let devices = if cell.board == Board::Microvm {
-        ""
-    } else {
-        " report=pci"
-    };
-    let qemu = Qemu {
-        machine: cell.machine(),
-        accelerator: Accelerator::TcgOneThread,
-        nested: false,
-        boot: Boot {
-            bios,
-            kernel: context.guest(cell.format.file())?,
-            initrd,
-            append: format!("report{devices}{words} console=ttyS0"),
-            memory: format!("{}M", cell.memory_mib),
-            cpus: cell.cpus,
-        },
-        monitor: false,
-    };
-    let mut command = qemu.command();
-    // The last `-smp` counts.
-    command.args(cell.more());
-    // Our firmware's code for giving up ends the machine.
-    let exit = format!("isa-debug-exit,iobase={FAILURE_PORT:#x},iosize=4");
-    command.args(["-device", &exit]);
-    let watched = trial.watch(&mut command, BOUNDS)?;
-    explained::booted();
-    let report = Report::parse(&watched.output);
-    match watched.end {
-        End::Exited(status) if status.success() => report,
-        _ if report.is_ok() => report,
-        end => {
-            let said = watched.output.trim_end();
-            let start = said.len().saturating_sub(200);
-            let said = said.get(start..).unwrap_or(said);
-            Err(Outcome::Failed(format!("QEMU {end}, last saying `{said}`")))
+impl Bench<'_> {
+    /// What the guest reports under a firmware, with more words on its command line.
+    fn boot(&self, bios: &Path, words: &str) -> std::result::Result<Report, Outcome> {
+        // Under load 255 processors take their time to be made.
+        const BOUNDS: Bounds = Bounds {
+            silence: Duration::from_secs(60),
+            total: Duration::from_secs(120),
+        };
+        let cell = self.cell;
+        let initrd = if cell.initrd {
+            let path = self
+                .context
+                .workspace
+                .target
+                .join("test-inputs/oracle-initrd");
+            write_atomically(&path, &initrd())?;
+            Some(path)
+        } else {
+            None
+        };
+        let devices = if cell.board == Board::Microvm {
+            ""
+        } else {
+            " report=pci"
+        };
+        let qemu = Qemu {
+            machine: cell.machine(),
+            accelerator: Accelerator::TcgOneThread,
+            nested: false,
+            boot: Boot {
+                bios: bios.to_path_buf(),
+                kernel: self.context.guest(cell.format.file())?,
+                initrd,
+                append: format!("report{devices}{words} console=ttyS0"),
+                memory: format!("{}M", cell.memory_mib),
+                cpus: cell.cpus,
+            },
+            monitor: false,
+        };
+        let mut command = qemu.command();
+        // The last `-smp` counts.
+        command.args(cell.more()).args(&self.chosen.with);
+        // Our firmware's code for giving up ends the machine.
+        let exit = format!("isa-debug-exit,iobase={FAILURE_PORT:#x},iosize=4");
+        command.args(["-device", &exit]);
+        let watched = self.trial.watch(&mut command, BOUNDS)?;
+        explained::booted();
+        let report = Report::parse(&watched.output);
+        match watched.end {
+            End::Exited(status) if status.success() => report,
+            _ if report.is_ok() => report,
+            end => {
+                let said = watched.output.trim_end();
+                let start = said.len().saturating_sub(200);
+                let said = said.get(start..).unwrap_or(said);
+                Err(Outcome::Failed(format!("QEMU {end}, last saying `{said}`")))
+            }
         }
     }
 }

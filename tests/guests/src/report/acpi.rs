@@ -26,7 +26,7 @@ const PLAUSIBLE: RangeInclusive<u64> = HEADER_LENGTH as u64..=1 << 20;
 const GENERATION_OFFSET: u64 = 40;
 /// Tables up to this length are copied before they are digested; none with a pointer is longer,
 /// but for the root tables, whose pointers are all that they have.
-const COPY: usize = 512;
+const COPY: usize = 4096;
 
 /// Reports the tables behind the RSDP at `handed`, or behind the one that a scan finds when it
 /// is 0.
@@ -103,7 +103,7 @@ fn table(address: u64, all_bytes: bool) -> &'static [u8] {
         line!("acpi.bytes={name} {id} {}", hexadecimal(table));
     }
     if id == "VMGENID" {
-        let page = vgia(table).map_or(0, |at| number(table, at, 4));
+        let page = constant(table, b"VGIA\x0c").map_or(0, |at| number(table, at, 4));
         line!(
             "acpi.generation={}",
             hexadecimal(bytes(page + GENERATION_OFFSET, 16))
@@ -129,17 +129,22 @@ fn relocatable(name: &str, id: &str, table: &[u8]) -> u64 {
         clear(copy, &FADT_POINTERS);
         clear(copy, &[CHECKSUM]);
     }
-    if id == "VMGENID" {
-        clear(copy, &[(vgia(table).unwrap_or(0), 4), CHECKSUM]);
+    // What the loader fills in: where the generation identifier and the NVDIMM's mailbox are.
+    let name = match id {
+        "VMGENID" => b"VGIA\x0c",
+        "NVDIMM" => b"MEMA\x0c",
+        _ => return digest(copy),
+    };
+    if let Some(at) = constant(table, name) {
+        clear(copy, &[(at, 4), CHECKSUM]);
     }
     digest(copy)
 }
 
-/// Where `Name (VGIA, DWord)` has its value, which the loader fills in.
-fn vgia(table: &[u8]) -> Option<usize> {
-    let constant = b"VGIA\x0c";
-    let at = table.windows(5).position(|window| window == constant)?;
-    Some(at + constant.len())
+/// Where the value of `Name (…, DWord)` is, whose AML begins with `name`.
+fn constant(table: &[u8], name: &[u8; 5]) -> Option<usize> {
+    let at = table.windows(5).position(|window| window == name)?;
+    Some(at + name.len())
 }
 
 fn clear(table: &mut [u8], fields: &[(usize, usize)]) {
