@@ -71,6 +71,8 @@ failure_codes! {
     KernelEntry = 15, "kernel failed at its entry";
     /// The SMBIOS files make no sense.
     Smbios = 16, "bad SMBIOS files";
+    /// A program in real mode has given up, or has met an exception.
+    RealMode = 20, "real-mode program failed";
     /// The firmware has a bug.
     Panic = 255, "firmware bug";
 }

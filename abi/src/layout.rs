@@ -25,7 +25,7 @@
 //!            ┊                          ┊
 //! 0x20000    ├──────────────────────────┤ HANDOFF_FLOOR
 //!            │ firmware scratch         │ SCRATCH
-//! 0x10000    ├──────────────────────────┤ STACK_TOP
+//! 0x10000    ├──────────────────────────┤ STACK_TOP, later REAL_MODE_START
 //!            │ firmware stack           │
 //! 0x08000    ├──────────────────────────┤ STACK_BOTTOM, PAGE_TABLES_END
 //!            │ page tables              │ of a processor without 1 GiB pages
@@ -95,6 +95,8 @@ pub const KVM_TSS_ADDR: u64 = 0xfeff_d000;
 /// Size of the reserved range that starts at [`KVM_IDENTITY_MAP_ADDR`]: both of the above.
 pub const KVM_RESERVED_SIZE: u64 = 0x4000;
 
+/// BIOS data area.
+pub const BDA_START: u64 = 0x400;
 /// BIOS data area: segment of the extended BIOS data area (16-bit).
 pub const BDA_EBDA_SEGMENT: u64 = 0x40e;
 /// BIOS data area: base memory in KiB (16-bit).
@@ -127,6 +129,16 @@ pub const STACK_TOP: u64 = 0x1_0000;
 pub const SCRATCH_START: u64 = 0x1_0000;
 /// End of those buffers.
 pub const SCRATCH_END: u64 = 0x2_0000;
+/// Real-mode part of a Linux kernel: takes the place of the buffers, last of all.
+pub const REAL_MODE_START: u64 = 0x1_0000;
+/// End of the segment of that real-mode part.
+pub const REAL_MODE_END: u64 = 0x2_0000;
+/// Protected-mode part of a Linux kernel that is not loaded high.
+pub const LOW_KERNEL_START: u64 = 0x1_0000;
+/// Real-mode part of such a kernel, and of any before protocol 2.02; the former ends here.
+pub const OLD_REAL_MODE_START: u64 = 0x9_0000;
+/// End of the memory that such a real-mode part uses.
+pub const OLD_REAL_MODE_END: u64 = 0x9_a000;
 /// What the kernel is given is placed downwards from [`LOW_RAM_END`], never below this address.
 pub const HANDOFF_FLOOR: u64 = 0x2_0000;
 
@@ -134,5 +146,6 @@ const _: () = assert!(PAGE_TABLES_START.is_multiple_of(PAGE_SIZE));
 const _: () = assert!(PAGE_TABLES_END <= STACK_BOTTOM);
 const _: () = assert!(STACK_BOTTOM < STACK_TOP && STACK_TOP <= SCRATCH_START);
 const _: () = assert!(SCRATCH_END <= HANDOFF_FLOOR && HANDOFF_FLOOR < LOW_RAM_END);
+const _: () = assert!(SCRATCH_START <= REAL_MODE_START && REAL_MODE_END <= HANDOFF_FLOOR);
 const _: () = assert!(LOW_RAM_END < TABLES_START && RSDP_SCAN_START < ROM_ALIAS_START);
 const _: () = assert!(ROM_SIZE.is_multiple_of(ROM_GRANULE) && ROM_SIZE <= ROM_ALIAS_MAX_SIZE);

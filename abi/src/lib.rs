@@ -24,6 +24,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod bios;
 pub mod checksum;
 pub mod debug;
 pub mod e820;

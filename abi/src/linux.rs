@@ -28,6 +28,10 @@ pub const PARAGRAPH_SIZE: usize = 16;
 
 /// Protocol 2.00: the first with a setup header.
 pub const VERSION_2_00: u16 = 0x0200;
+/// Protocol 2.01: `heap_end_ptr`.
+pub const VERSION_2_01: u16 = 0x0201;
+/// Protocol 2.02: `cmd_line_ptr`, and a real-mode part that stays where it is loaded.
+pub const VERSION_2_02: u16 = 0x0202;
 /// Protocol 2.03: `initrd_addr_max`.
 pub const VERSION_2_03: u16 = 0x0203;
 /// Protocol 2.04: all 32 bits of `syssize`.
@@ -46,6 +50,18 @@ pub const VERSION_2_12: u16 = 0x020c;
 pub const DEFAULT_INITRD_ADDR_MAX: u32 = 0x37ff_ffff;
 /// Longest command line in bytes, without the NUL, before protocol 2.06.
 pub const DEFAULT_CMDLINE_SIZE: u32 = 255;
+
+/// Longest setup part in sectors, its boot sector included: 32 KiB.
+pub const MAX_SETUP_SECTORS: u32 = 64;
+/// Distance of the 16-bit entry point from the start of the real-mode part, in paragraphs.
+pub const ENTRY_16_PARAGRAPHS: u16 = 0x20;
+/// What [`SetupHeader::heap_end_ptr`] counts from, as an offset in the real-mode part.
+pub const HEAP_BASE: u16 = 0x200;
+/// Before protocol 2.02: the magic number before the command line's offset.
+pub const OLD_CMDLINE_MAGIC: u16 = 0xa33f;
+/// Before protocol 2.02: offset in the real-mode part of the magic number and of the command
+/// line's offset.
+pub const OLD_CMDLINE_OFFSET: usize = 0x20;
 
 /// First byte of [`SetupHeader::jump`].
 pub const JUMP_SHORT: u8 = 0xeb;

@@ -3,10 +3,26 @@
 //!
 //! Opened only when there is something to say; each byte costs an exit.
 
-use crate::machine::{ReportPort, com1, has_debug_console, report};
+use crate::machine::{self, ReportPort, has_debug_console, report};
 use core::fmt;
 use uart_16550::backend::PioBackend;
 use uart_16550::{BaudRate, Config, Uart16550};
+
+/// I/O port of COM1.
+pub const COM1: u16 = 0x3f8;
+
+/// COM1, ready to speak, if it is there.
+pub fn com1() -> Option<Uart16550<PioBackend>> {
+    let config = Config {
+        baud_rate: BaudRate::Baud115200,
+        ..Config::default()
+    };
+    let mut uart = machine::com1(COM1)?;
+    // A port that nobody decodes cannot hold what is written to it.
+    uart.check_present().then_some(())?;
+    uart.init(config).ok()?;
+    Some(uart)
+}
 
 /// The consoles that answer.
 pub struct Console {
@@ -17,18 +33,8 @@ pub struct Console {
 impl Console {
     /// Looks for both.
     pub fn open() -> Self {
-        let config = Config {
-            baud_rate: BaudRate::Baud115200,
-            ..Config::default()
-        };
-        let com1 = com1().and_then(|mut uart| {
-            // A port that nobody decodes cannot hold what is written to it.
-            uart.check_present().then_some(())?;
-            uart.init(config).ok()?;
-            Some(uart)
-        });
         Self {
-            com1,
+            com1: com1(),
             debug: has_debug_console(),
         }
     }

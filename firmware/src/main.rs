@@ -16,6 +16,8 @@ mod handoff;
 #[allow(unsafe_code)]
 mod machine;
 mod report;
+#[allow(unsafe_code)]
+mod resident;
 
 use abi::debug::FailureCode;
 use core::panic::PanicInfo;
@@ -69,7 +71,11 @@ fn find_kernel(machine: &mut Machine) -> Result<Entry, BootError> {
     tables::write(&plan, &facts, rsdp, block);
     machine::set_memory_types(facts.processors.identity(), &plan.memory);
     log.kernel_entered(&plan.entry);
-    Ok(plan.entry)
+    let (entry, block) = (plan.entry, plan.handoff.block);
+    if let Entry::Linux16(real_mode) = &entry {
+        resident::prepare(machine, &mut fw_cfg, real_mode, block)?;
+    }
+    Ok(entry)
 }
 
 #[panic_handler]

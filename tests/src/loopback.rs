@@ -8,7 +8,7 @@ use abi::fw_cfg::{
     DmaControl, DmaDescriptor, Key, PORT_BASE, PORT_DATA, PORT_DMA_HIGH, PORT_DMA_LOW,
     PORT_SELECTOR, SIGNATURE,
 };
-use abi::layout::{SCRATCH_START, STACK_BOTTOM};
+use abi::layout::{LOW_RAM_END, SCRATCH_START, STACK_BOTTOM};
 use firmware_core::acpi::{Blob, BlobMemory, CommandBuffer, Loader, MAX_BLOBS};
 use firmware_core::board::Board;
 use firmware_core::error::BootError;
@@ -119,6 +119,14 @@ impl Loopback {
             .expect("the hand-off block is RAM");
         if let Entry::Multiboot { order, .. } = plan.entry {
             self.carry_out(order.into());
+        }
+        if let Entry::Linux16(real_mode) = &plan.entry {
+            let whole = Range::between(SCRATCH_START, LOW_RAM_END);
+            let mut bytes = self.bytes(whole);
+            real_mode.load(self, &mut bytes)?;
+            self.memory
+                .write(whole.start(), &bytes)
+                .expect("conventional memory is RAM");
         }
         Ok(Booted {
             options,

@@ -286,6 +286,88 @@ fn a_processor_count_that_makes_no_sense_is_refused() {
     }
 }
 
+/// A zImage or bzImage of an old protocol, with `setup_sects` and what the header says besides.
+fn old_kernel(version: u16, loadflags: u8, setup_sects: u8, payload: &[u8]) -> Vec<u8> {
+    let mut header = header(payload.len(), 0);
+    header.version = version.into();
+    header.loadflags = loadflags;
+    header.setup_sects = setup_sects;
+    header.jump = [0xeb, 0x2e]; // ends behind initrd_addr_max
+    bzimage(&header, payload)
+}
+
+#[test]
+fn a_kernel_of_protocol_2_05_gets_its_real_mode_part_at_64_kib() {
+    let payload = pattern(0x5000);
+    let image = old_kernel(0x0205, 1, 6, &payload);
+    let mut items = with_bzimage(items(), &image);
+    set_u32(&mut items, Key::INITRD_SIZE, 0x1800);
+    items.set(Key::INITRD_DATA, pattern(0x1800));
+    set_u32(&mut items, Key::CMDLINE_SIZE, 5);
+    items.set(Key::CMDLINE_DATA, b"auto\0".to_vec());
+
+    let (loopback, booted) = boot(items, true);
+
+    let booted = booted.unwrap();
+    let Entry::Linux16(real_mode) = booted.entry else {
+        panic!("not the 16-bit entry");
+    };
+    assert_eq!((real_mode.segment(), real_mode.heap_end), (0x1000, 0xfff0));
+    let bytes = |start, size| loopback.bytes(Range::new(start, size).unwrap());
+    assert_eq!(bytes(0x10_0000, 0x5000), payload);
+    let initrd = booted.initrd.unwrap();
+    assert_eq!(loopback.bytes(initrd), pattern(0x1800));
+    let setup = bytes(0x1_0000, 7 * 512);
+    assert_eq!(setup[0x210..0x212], [0xff, 0x81]);
+    let field = |offset: usize| {
+        u64::from(u32::from_le_bytes(
+            setup[offset..offset + 4].try_into().unwrap(),
+        ))
+    };
+    assert_eq!((field(0x218), field(0x21c)), (initrd.start(), 0x1800));
+    assert_eq!(field(0x224) & 0xffff, 0xfff0 - 0x200);
+    assert_eq!(field(0x228), booted.handoff.cmdline.start());
+    assert_eq!(bytes(field(0x228), 5), b"auto\0");
+    assert_eq!(setup[0x260..], image[0x260..7 * 512]);
+    // The extended BIOS data area holds the map, and the map holds the area.
+    let block = booted.handoff.block;
+    assert_eq!(booted.handoff.parameters.start(), block.start());
+    assert_eq!(bytes(block.start(), 1)[0], 4);
+    assert_eq!(
+        bytes(block.start() + 0x50 + 8, 8),
+        block.start().to_le_bytes()
+    );
+}
+
+#[test]
+fn a_zimage_of_protocol_2_00_goes_low_with_its_command_line_in_its_segment() {
+    let payload = pattern(0x7_fff0);
+    let image = old_kernel(0x0200, 0, 4, &payload);
+    let mut items = with_bzimage(items(), &image);
+    let mut setup = image[..5 * 512].to_vec();
+    setup[0x1f1] = 0; // which means 4
+    items.set(Key::SETUP_DATA, setup);
+    set_u32(&mut items, Key::CMDLINE_SIZE, 256);
+    items.set(Key::CMDLINE_DATA, vec![b'x'; 256]);
+
+    let (loopback, booted) = boot(items, true);
+
+    let booted = booted.unwrap();
+    let Entry::Linux16(real_mode) = booted.entry else {
+        panic!("not the 16-bit entry");
+    };
+    assert_eq!((real_mode.segment(), real_mode.heap_end), (0x9000, 0x9800));
+    assert!(booted.handoff.block.start() >= 0x9_a000);
+    let bytes = |start, size| loopback.bytes(Range::new(start, size).unwrap());
+    assert_eq!(bytes(0x1_0000, 0x7_fff0), payload);
+    let setup = bytes(0x9_0000, 5 * 512);
+    assert_eq!(setup[0x20..0x24], [0x3f, 0xa3, 0x00, 0x98]);
+    assert_eq!(setup[0x212..0x214], 0x9900u16.to_le_bytes());
+    assert_eq!(setup[0x211] & 0x80, 0, "protocol 2.00 has no heap_end_ptr");
+    let cmdline = bytes(0x9_9800, 256);
+    assert_eq!((cmdline[254], cmdline[255]), (b'x', 0));
+}
+
 #[test]
 fn a_kernel_without_the_64_bit_flag_is_entered_in_32_bits() {
     let mut header = header(0x1000, 0x80_0000);
@@ -317,7 +399,51 @@ fn every_kernel_that_cannot_be_started_has_its_sentence() {
     longer.syssize = 0x101.into();
     let linux_short = with_bzimage(items(), &bzimage(&plain, &pattern(0x200)));
 
+    let payload = pattern(0x1000);
+    let linux16 = |image: Vec<u8>| with_bzimage(items(), &image);
+    let mut cut = linux16(old_kernel(0x0205, 1, 6, &payload));
+    set_u32(&mut cut, Key::SETUP_SIZE, 0x600);
+    let mut no_ramdisk = old_kernel(0x0203, 1, 6, &payload);
+    no_ramdisk[0x22c..0x230].fill(0);
+    let mut no_ramdisk = linux16(no_ramdisk);
+    set_u32(&mut no_ramdisk, Key::INITRD_SIZE, 0x1000);
+    let mut long_line = linux16(old_kernel(0x0205, 1, 6, &payload));
+    set_u32(&mut long_line, Key::CMDLINE_SIZE, 257);
+    let mut short_header = old_kernel(0x0202, 1, 6, &payload);
+    short_header[0x201] = 0x22;
+
     for (items, sentence, code) in [
+        (
+            linux16(old_kernel(0x0205, 1, 255, &payload)),
+            "kernel: expected a setup part of at most 64 sectors, found 256",
+            FailureCode::KernelFormat,
+        ),
+        (
+            cut,
+            "kernel: expected a setup part of 0xe00 bytes by its header, found 0x600",
+            FailureCode::KernelFormat,
+        ),
+        (
+            linux16(short_header),
+            "kernel: expected a jump over its setup header (0xeb, 0 to 0x7f), found 0xeb, 0x22",
+            FailureCode::KernelFormat,
+        ),
+        (
+            linux16(old_kernel(0x0205, 0, 6, &pattern(0x8_0001))),
+            "kernel: expected at most 0x80000 bytes of one that is not loaded high, found 0x80001",
+            FailureCode::KernelPlacement,
+        ),
+        (
+            long_line,
+            "kernel command line: expected at most 256 bytes with its NUL, found 257",
+            FailureCode::CommandLine,
+        ),
+        (
+            no_ramdisk,
+            "initrd: expected 0x1000 free bytes of RAM between 1 MiB and 0x1, \
+             found 0x3f9f000 bytes in all",
+            FailureCode::Initrd,
+        ),
         (
             items(),
             "kernel: expected one in fw_cfg, found none",

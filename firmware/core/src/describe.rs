@@ -31,7 +31,9 @@ impl fmt::Display for Kernel<'_> {
                 kernel.entry,
                 kernel.info.mods_count
             ),
-            Self::Linux64 { header, size } | Self::Linux32 { header, size } => {
+            Self::Linux64 { header, size }
+            | Self::Linux32 { header, size }
+            | Self::Linux16 { header, size, .. } => {
                 write!(
                     f,
                     "bzImage of {size} bytes, boot protocol {:#x}",
@@ -65,6 +67,7 @@ impl fmt::Display for Entry {
             Self::Linux64 { entry, boot_params } => {
                 write!(f, "64-bit entry {entry:#x}, boot_params {boot_params:#x}")
             }
+            Self::Linux16(real_mode) => write!(f, "16-bit entry in {}", real_mode.setup),
             Self::Linux32 { entry, boot_params } => {
                 write!(f, "32-bit entry {entry:#x}, boot_params {boot_params:#x}")
             }

@@ -24,6 +24,7 @@ global_asm!(
     no_long_mode = const abi::debug::FailureCode::Processor.to_port_value(),
     failure_port = const abi::debug::FAILURE_PORT,
     image = const abi::layout::ROM_ALIAS_START,
+    local_apic = const abi::layout::LOCAL_APIC_ADDR,
     page_tables = const abi::layout::PAGE_TABLES_START,
     page_tables_size = const abi::layout::PAGE_TABLES_END - abi::layout::PAGE_TABLES_START,
     code32 = const CODE32,
@@ -34,6 +35,10 @@ global_asm!(
     options(att_syntax),
 );
 
+/// GDT selector: 16-bit code in the image, for the way to real mode.
+pub const CODE16: u16 = 0x08;
+/// GDT selector: data with the limits of real mode, for the same.
+pub const DATA16: u16 = 0x38;
 /// GDT selector: flat 32-bit code, for the way in and for PVH.
 pub const CODE32: u16 = 0x20;
 /// GDT selector: 64-bit code; the number Linux's 64-bit boot protocol asks for (`__BOOT_CS`).

@@ -24,6 +24,13 @@ prot32:
     bt $29, %edx                    # LM: long mode
     jnc no_long_mode
 
+    # Virtual wire mode (MP Specification 1.4, 3.6.2.2): the 8259 pair's interrupts arrive at LINT0,
+    # NMI at LINT1. Every processor with long mode has a local APIC; a machine that takes it away
+    # drops the stores. Here, because page tables may not reach that far.
+    movl $0x1ff, {local_apic} + 0xf0    # spurious vector 0xff, APIC on
+    movl $0x700, {local_apic} + 0x350   # LVT LINT0: ExtINT
+    movl $0x400, {local_apic} + 0x360   # LVT LINT1: NMI
+
     mov $pml4_1g, %ecx              # stands ready in the image
     bt $26, %edx                    # Page1GB: 1 GiB pages
     jnc no_1g_pages

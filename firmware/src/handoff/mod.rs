@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The way out: from Rust to the kernel's first instruction.
 //!
-//! Spec: Linux `Documentation/arch/x86/boot.rst`, "32-bit Boot Protocol" and "64-bit Boot
-//! Protocol"; Xen `docs/misc/pvh.pandoc`, "Entry point"; Multiboot Specification 0.6.96, section
-//! 3.2. After [`enter`] begins: no allocation, no logging.
+//! Spec: Linux `Documentation/arch/x86/boot.rst`, "Running the Kernel", "32-bit Boot Protocol" and
+//! "64-bit Boot Protocol"; Xen `docs/misc/pvh.pandoc`, "Entry point"; Multiboot Specification
+//! 0.6.96, section 3.2. After [`enter`] begins: no allocation, no logging.
 
-use crate::boot::{CODE32, CODE64, DATA, TSS};
+use crate::boot::{CODE16, CODE32, CODE64, DATA, DATA16, TSS};
 use abi::debug::FailureCode;
 use abi::fw_cfg::{DmaControl, PORT_DATA, PORT_DMA_LOW, PORT_SELECTOR};
 use core::arch::global_asm;
@@ -19,8 +19,12 @@ const _: () =
 global_asm!(
     include_str!("linux64.s"),
     include_str!("linux32.s"),
+    include_str!("linux16.s"),
     include_str!("pvh32.s"),
     include_str!("multiboot32.s"),
+    code16 = const CODE16,
+    data16 = const DATA16,
+    image = const abi::layout::ROM_ALIAS_START,
     code32 = const CODE32,
     tss = const TSS,
     boot_cs = const CODE64, // `__BOOT_CS` has one number in both modes
@@ -48,6 +52,7 @@ global_asm!(
 unsafe extern "C" {
     fn enter_linux64(entry: u64, boot_params: u64) -> !;
     fn enter_linux32(entry: u32, boot_params: u32) -> !;
+    fn enter_linux16(segment: u16, stack: u16) -> !;
     fn enter_pvh32(entry: u32, start_info: u32) -> !;
     fn enter_multiboot32(info: u32, order: u32) -> !;
 }
@@ -61,6 +66,8 @@ pub unsafe fn enter(entry: Entry) -> ! {
     match entry {
         // SAFETY: the caller's promise.
         Entry::Linux64 { entry, boot_params } => unsafe { enter_linux64(entry, boot_params) },
+        // SAFETY: the caller's promise.
+        Entry::Linux16(kernel) => unsafe { enter_linux16(kernel.segment(), kernel.heap_end) },
         // SAFETY: the caller's promise.
         Entry::Linux32 { entry, boot_params } => unsafe { enter_linux32(entry, boot_params) },
         // SAFETY: the caller's promise.

@@ -4,10 +4,11 @@
 //! Addresses: `abi::layout`. What the memory holds beforehand (after a reset: anything) does not
 //! matter, because every type lent here is valid for any bytes.
 
+use abi::bios::Bda;
 use abi::e820::MAX_ENTRIES;
 use abi::layout::{
-    HANDOFF_FLOOR, HIGH_RAM_START, LOW_RAM_END, ROM_ALIAS_START, ROM_SIZE, ROM_TOP, SCRATCH_END,
-    SCRATCH_START, TABLES_START,
+    BDA_START, HANDOFF_FLOOR, HIGH_RAM_START, LOW_RAM_END, ROM_ALIAS_START, ROM_SIZE, ROM_TOP,
+    SCRATCH_END, SCRATCH_START, TABLES_START,
 };
 use core::ptr;
 use firmware_core::acpi::{Blob, BlobMemory, CommandBuffer, MAX_BLOBS};
@@ -72,6 +73,20 @@ impl HandoffMemory {
             range,
         )
     }
+}
+
+/// The BIOS data area, and the memory from `SCRATCH_START` to `LOW_RAM_END`.
+///
+/// # Safety
+/// Nothing else may use this memory, the windows of this module included, while either is in use.
+pub unsafe fn conventional<'a>() -> (&'a mut Bda, &'a mut [u8]) {
+    let bda = ptr::with_exposed_provenance_mut(BDA_START as usize);
+    let start = ptr::with_exposed_provenance_mut(SCRATCH_START as usize);
+    let length = (LOW_RAM_END - SCRATCH_START) as usize;
+    // SAFETY: as in `HandoffMemory::take`; a BDA has no alignment either.
+    let memory = unsafe { core::slice::from_raw_parts_mut(start, length) };
+    // SAFETY: as above; the BDA lies outside the other window, and below the page tables.
+    (unsafe { &mut *bda }, memory)
 }
 
 /// Memory that ACPI tables are loaded to: below the image, or where the plan has found room above

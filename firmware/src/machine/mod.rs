@@ -25,6 +25,7 @@ pub use mtrr::set_memory_types;
 pub use ports::{ReportPort, com1, has_debug_console, report, report_failure};
 pub use shadow::show;
 
+use abi::bios::Bda;
 use cpu::Processor;
 use firmware_core::board::Board;
 use firmware_core::error::BootError;
@@ -69,6 +70,16 @@ impl Machine {
             pic::initialise();
         }
         board
+    }
+}
+
+impl Machine {
+    /// The BIOS data area, and conventional memory from `SCRATCH_START` on with all that the
+    /// firmware has lent out of it: nobody holds any of it any longer.
+    pub fn conventional_memory(&mut self) -> (&mut Bda, &mut [u8]) {
+        // SAFETY: the windows that `take` has handed out are behind `self`, which is borrowed for
+        // as long as this one, and their types are valid for any bytes that are left there.
+        unsafe { memory::conventional() }
     }
 }
 

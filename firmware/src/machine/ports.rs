@@ -44,11 +44,10 @@ pub fn has_debug_console() -> bool {
 }
 
 /// COM1, if a UART answers there.
-pub fn com1() -> Option<Uart16550<PioBackend>> {
-    const COM1: u16 = 0x3f8;
+pub fn com1(port: u16) -> Option<Uart16550<PioBackend>> {
     // SAFETY: the ports of COM1 are a 16550 or nothing; whoever asks again, after an error in the
     // middle of a line, only continues it.
-    unsafe { Uart16550::new_port(COM1) }.ok()
+    unsafe { Uart16550::new_port(port) }.ok()
 }
 
 /// Reads a byte.

@@ -3,16 +3,16 @@
 //! told the truth.
 
 use abi::fw_cfg::Key;
-use abi::layout::{HIGH_RAM_START, LOW_RAM_END, RAM_ABOVE_4G_START};
+use abi::layout::{HIGH_RAM_START, LOW_RAM_END, RAM_ABOVE_4G_START, SCRATCH_START};
 use abi::linux::{
     BootParams, DEFAULT_CMDLINE_SIZE, DEFAULT_INITRD_ADDR_MAX, SETUP_HEADER_OFFSET, SetupHeader,
-    VERSION_2_03, VERSION_2_06, VERSION_2_10, VERSION_2_12, XLoadFlags,
+    VERSION_2_02, VERSION_2_03, VERSION_2_06, VERSION_2_10, VERSION_2_12, XLoadFlags,
 };
 use firmware_core::memory::Range;
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::input::Input;
-use super::machine::Machine;
+use super::machine::{Machine, Outcome};
 use super::sentence::assert_sentence;
 use crate::kernels;
 
@@ -58,6 +58,9 @@ pub fn bzimage(data: &[u8]) {
         Ok(outcome) => outcome,
         Err(error) => return assert_sentence(&error),
     };
+    if outcome.real_mode.is_some() {
+        return in_real_mode(&machine, &outcome, &ram, size);
+    }
     let start = usize::try_from(outcome.handoff.parameters.start() - outcome.handoff.block.start());
     let parameters = &outcome.block[start.expect("small")..];
     let (page, _) = BootParams::ref_from_prefix(parameters).expect("a whole page");
@@ -112,6 +115,41 @@ pub fn bzimage(data: &[u8]) {
         assert_eq!(entry.addr.get(), region.start);
         assert_eq!(entry.size.get(), region.end - region.start);
         assert_eq!(u64::from(entry.kind.get()), region.kind);
+    }
+}
+
+/// What is loaded last lies off all else, is whole, and its header leads to the rest.
+fn in_real_mode(machine: &Machine, outcome: &Outcome, memory: &[Range], size: u32) {
+    let Some((real_mode, low)) = &outcome.real_mode else {
+        return;
+    };
+    let nowhere = Range::between(0, 0);
+    outcome.assert_consistent(memory, outcome.kernel.unwrap_or(nowhere));
+    let block = outcome.handoff.block;
+    let stack_end = real_mode.setup.start() + u64::from(real_mode.heap_end);
+    assert!(real_mode.setup.end() < stack_end && stack_end <= block.start());
+    let late = [real_mode.kernel, real_mode.cmdline];
+    for range in late.into_iter().flatten().chain([real_mode.setup]) {
+        assert!(!range.overlaps(block), "{range} overlaps {block}");
+    }
+    let at = |range: Range| {
+        let index = |address| usize::try_from(address - SCRATCH_START).expect("64 bits");
+        &low[index(range.start())..index(range.end())]
+    };
+    let kernel = match (outcome.kernel, real_mode.kernel) {
+        (Some(high), None) => machine.bytes(high),
+        (None, Some(low)) => at(low).to_vec(),
+        both => panic!("loaded at {both:?}"),
+    };
+    assert_eq!(kernel, vec![0xaa; size as usize]);
+    let setup = &at(real_mode.setup)[SETUP_HEADER_OFFSET..];
+    let (header, _) = SetupHeader::ref_from_prefix(setup).expect("a whole header");
+    let initrd = outcome.initrd.unwrap_or(nowhere);
+    let told = [header.ramdisk_image, header.ramdisk_size].map(|field| u64::from(field.get()));
+    assert_eq!(told, [initrd.start(), initrd.size()]);
+    if header.version.get() >= VERSION_2_02 {
+        let told = header.cmd_line_ptr.get();
+        assert_eq!(told, low_half(outcome.handoff.cmdline.start()));
     }
 }
 

@@ -9,14 +9,14 @@ use std::rc::Rc;
 
 use abi::e820::{E820Entry, TYPE_RAM};
 use abi::fw_cfg::{FileEntry, Key, file};
-use abi::layout::{ROM_ALIAS_END, ROM_ALIAS_START, SCRATCH_END};
+use abi::layout::{LOW_RAM_END, ROM_ALIAS_END, ROM_ALIAS_START, SCRATCH_END, SCRATCH_START};
 use firmware_core::acpi::{Blob, BlobMemory, CommandBuffer, Loader, MAX_BLOBS, Zone};
 use firmware_core::board::Board;
 use firmware_core::error::BootError;
 use firmware_core::facts::{Facts, Scratch};
 use firmware_core::fw_cfg::{Directory, DirectoryBuffer, TransferError, Transport};
 use firmware_core::memory::{Range, Region};
-use firmware_core::plan::{Handoff, Means, Plan};
+use firmware_core::plan::{Entry, Handoff, Means, Plan, RealMode};
 use firmware_core::processors::{Identity, Topology};
 use firmware_core::{smbios, tables};
 use zerocopy::{FromZeros, IntoBytes};
@@ -56,6 +56,8 @@ pub struct Outcome {
     pub blobs: Vec<Place>,
     pub rsdp: Option<u64>,
     pub smbios: Option<Range>,
+    /// What a kernel entered in real mode finds from `SCRATCH_START` to `LOW_RAM_END`.
+    pub real_mode: Option<(RealMode, Vec<u8>)>,
 }
 
 /// Where a file of the loader script lies.
@@ -178,6 +180,14 @@ impl Machine {
         let smbios = smbios::link(&files.known, &loader, &mut memory)?;
         let rsdp = loader.rsdp(&mut memory);
         tables::write(&plan, &facts, rsdp, &mut block);
+        let real_mode = if let Entry::Linux16(real_mode) = plan.entry {
+            let low = Range::between(SCRATCH_START, LOW_RAM_END);
+            let mut low = vec![0xcc; low.size().try_into().expect("small")];
+            real_mode.load(self, &mut low)?;
+            Some((real_mode, low))
+        } else {
+            None
+        };
         Ok(Outcome {
             regions: plan.memory.regions().to_vec(),
             handoff: plan.handoff,
@@ -187,6 +197,7 @@ impl Machine {
             blobs,
             rsdp,
             smbios,
+            real_mode,
         })
     }
 

@@ -4,7 +4,7 @@
 use super::MultibootError;
 use crate::fw_cfg::TransferError;
 use crate::memory::Range;
-use abi::linux::ENTRY_64_OFFSET;
+use abi::linux::{ENTRY_64_OFFSET, MAX_SETUP_SECTORS};
 use core::fmt;
 
 /// Why the kernel cannot be started.
@@ -40,8 +40,18 @@ pub enum KernelError {
         /// What stands there.
         found: [u8; 2],
     },
-    /// A kernel that has only the 16-bit entry point.
-    Only16Bit,
+    /// A real-mode part that is longer than its segment allows.
+    SetupTooLong {
+        /// Its size in sectors by the header, the boot sector included.
+        sectors: u32,
+    },
+    /// A real-mode part that is shorter than its header says.
+    SetupTruncated {
+        /// Its size in bytes by the header.
+        declared: u32,
+        /// Its size in bytes.
+        size: u32,
+    },
     /// A protected-mode part that ends before the 64-bit entry point.
     TooShort {
         /// Its size in bytes.
@@ -92,9 +102,16 @@ impl fmt::Display for KernelError {
                  found {:#x}, {:#x}",
                 found[0], found[1]
             ),
-            Self::Only16Bit => {
-                f.write_str("kernel: expected a 32-bit or 64-bit entry point, found neither")
-            }
+            Self::SetupTooLong { sectors } => write!(
+                f,
+                "kernel: expected a setup part of at most {MAX_SETUP_SECTORS} sectors, \
+                 found {sectors}"
+            ),
+            Self::SetupTruncated { declared, size } => write!(
+                f,
+                "kernel: expected a setup part of {declared:#x} bytes by its header, \
+                 found {size:#x}"
+            ),
             Self::TooShort { size } => write!(
                 f,
                 "kernel: expected more than {ENTRY_64_OFFSET:#x} bytes behind the setup part, \

@@ -5,9 +5,10 @@
 
 use super::{KernelError, Multiboot};
 use abi::linux::{
-    BOOT_FLAG, DEFAULT_CMDLINE_SIZE, DEFAULT_INITRD_ADDR_MAX, HEADER_MAGIC, JUMP_BASE, JUMP_SHORT,
-    LoadFlags, SETUP_HEADER_OFFSET, SetupHeader, VERSION_2_00, VERSION_2_03, VERSION_2_04,
-    VERSION_2_05, VERSION_2_06, VERSION_2_10, VERSION_2_12, XLoadFlags,
+    BOOT_FLAG, DEFAULT_CMDLINE_SIZE, DEFAULT_INITRD_ADDR_MAX, DEFAULT_SETUP_SECTS, HEADER_MAGIC,
+    JUMP_BASE, JUMP_SHORT, LoadFlags, MAX_SETUP_SECTORS, SECTOR_SIZE, SETUP_HEADER_OFFSET,
+    SetupHeader, VERSION_2_00, VERSION_2_01, VERSION_2_03, VERSION_2_04, VERSION_2_05,
+    VERSION_2_06, VERSION_2_10, VERSION_2_12, XLoadFlags,
 };
 use core::mem::offset_of;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -31,6 +32,9 @@ pub enum Width {
     /// Long mode, behind the load address.
     Bits64,
 }
+
+const SECTOR: u32 = 512;
+const _: () = assert!(SECTOR as usize == SECTOR_SIZE);
 
 /// Offset in the kernel file behind `init_size`.
 const INIT_SIZE_END: usize = SETUP_HEADER_OFFSET + offset_of!(SetupHeader, init_size) + 4;
@@ -84,6 +88,41 @@ fn complete(header: &mut SetupHeader, version: u16) {
     }
 }
 
+/// Size in bytes of the real-mode part of a kernel that is entered there; `found` is what the VMM
+/// has of it.
+pub fn setup_size(header: &SetupHeader, found: u32) -> Result<u32, KernelError> {
+    // The last field that `plan::RealMode` writes has to be in the header.
+    let last = match header.version.get() {
+        VERSION_2_00 => offset_of!(SetupHeader, heap_end_ptr),
+        VERSION_2_01 => offset_of!(SetupHeader, ext_loader_ver),
+        _ => offset_of!(SetupHeader, initrd_addr_max),
+    };
+    if header_end(header) < SETUP_HEADER_OFFSET.saturating_add(last) {
+        return Err(KernelError::Jump { found: header.jump });
+    }
+    let sectors = match header.setup_sects {
+        0 => DEFAULT_SETUP_SECTS,
+        sectors => sectors,
+    };
+    let sectors = u32::from(sectors).saturating_add(1); // and the boot sector
+    if sectors > MAX_SETUP_SECTORS {
+        return Err(KernelError::SetupTooLong { sectors });
+    }
+    let declared = sectors.saturating_mul(SECTOR);
+    if found < declared {
+        return Err(KernelError::SetupTruncated {
+            declared,
+            size: found,
+        });
+    }
+    Ok(declared)
+}
+
+/// Offset in the kernel file behind the header.
+fn header_end(header: &SetupHeader) -> usize {
+    JUMP_BASE.saturating_add(header.jump[1].into())
+}
+
 /// A 64-bit entry point is promised by its flag. The 32-bit one has no flag: it is part of every
 /// kernel that is loaded high, but only a header with `init_size` lets a boot loader that skips
 /// the setup part keep that memory free. Programs that only borrow the header (network boot
@@ -91,11 +130,10 @@ fn complete(header: &mut SetupHeader, version: u16) {
 fn widest_entry(header: &SetupHeader) -> Width {
     let xloadflags = XLoadFlags::from_bits_retain(header.xloadflags.get());
     let loadflags = LoadFlags::from_bits_retain(header.loadflags);
-    let end = JUMP_BASE.saturating_add(header.jump[1].into());
     if xloadflags.contains(XLoadFlags::KERNEL_64) {
         Width::Bits64
     } else if loadflags.contains(LoadFlags::LOADED_HIGH)
-        && end >= INIT_SIZE_END
+        && header_end(header) >= INIT_SIZE_END
         && header.init_size.get() != 0
     {
         Width::Bits32

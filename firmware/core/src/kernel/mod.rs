@@ -18,7 +18,7 @@ use crate::fw_cfg::Transport;
 use crate::memory::Range;
 use abi::fw_cfg::Key;
 use abi::linux::{ENTRY_64_OFFSET, PARAGRAPH_SIZE, SetupHeader};
-use linux::{Width, check_header};
+use linux::{Width, check_header, setup_size};
 use zerocopy::IntoBytes;
 
 /// A kernel this firmware can start.
@@ -35,6 +35,15 @@ pub enum Kernel<'a> {
     Linux64 {
         /// Its setup header.
         header: &'a SetupHeader,
+        /// Size in bytes of its protected-mode part.
+        size: u32,
+    },
+    /// A bzImage or zImage with nothing but the 16-bit entry point, still in `fw_cfg`.
+    Linux16 {
+        /// Its setup header.
+        header: &'a SetupHeader,
+        /// Size in bytes of its real-mode part.
+        setup_size: u32,
         /// Size in bytes of its protected-mode part.
         size: u32,
     },
@@ -80,7 +89,11 @@ impl<'a> Kernel<'a> {
         match width {
             Width::Bits64 => Ok(Self::Linux64 { header, size }),
             Width::Bits32 => Ok(Self::Linux32 { header, size }),
-            Width::Bits16 => Err(KernelError::Only16Bit),
+            Width::Bits16 => Ok(Self::Linux16 {
+                header,
+                setup_size: setup_size(header, fw_cfg.read_u32(Key::SETUP_SIZE)?)?,
+                size,
+            }),
         }
     }
 

@@ -42,6 +42,11 @@ pub enum PlanError {
         /// The lowest guest-physical address it may have.
         floor: u64,
     },
+    /// A kernel that is not loaded high, and too large for that.
+    LowKernel {
+        /// Size in bytes of its protected-mode part.
+        size: u64,
+    },
     /// No place for the kernel.
     KernelPlacement {
         /// Bytes it needs.
@@ -71,9 +76,9 @@ impl PlanError {
             Self::MapFull(_) | Self::RecordWraps { .. } => FailureCode::MemoryMap,
             Self::NoConventionalMemory { .. } | Self::HandoffFull => FailureCode::Memory,
             Self::CommandLine { .. } => FailureCode::CommandLine,
-            Self::ImageOutsideRam { .. } | Self::KernelPlacement { .. } => {
-                FailureCode::KernelPlacement
-            }
+            Self::ImageOutsideRam { .. }
+            | Self::KernelPlacement { .. }
+            | Self::LowKernel { .. } => FailureCode::KernelPlacement,
             Self::Initrd { .. } => FailureCode::Initrd,
         }
     }
@@ -118,6 +123,11 @@ impl fmt::Display for PlanError {
                 f,
                 "kernel: expected its image in free RAM between {floor:#x} and 4 GiB, \
                  found it at {image}"
+            ),
+            Self::LowKernel { size } => write!(
+                f,
+                "kernel: expected at most 0x80000 bytes of one that is not loaded high, \
+                 found {size:#x}"
             ),
             Self::KernelPlacement {
                 needed,

@@ -2,11 +2,12 @@
 //! The hand-off block: what the kernel is given, at the top of conventional memory.
 
 use super::tables::Tables;
-use super::{Means, PlanError};
+use super::{Means, PlanError, real_mode};
 use crate::facts::Facts;
 use crate::kernel::Kernel;
 use crate::memory::{Arena, MemoryMap, Range};
 use crate::tables::{identity_map, mp, multiboot, pvh};
+use abi::bios::Ebda;
 use abi::layout::{HANDOFF_FLOOR, LOW_RAM_END, PAGE_SIZE};
 use abi::linux::BootParams;
 
@@ -22,7 +23,8 @@ pub struct Handoff {
     pub mp_pointer: Range,
     /// MP configuration table.
     pub mp_table: Range,
-    /// `hvm_start_info` or `multiboot_info` with its lists, or the zero page.
+    /// `hvm_start_info` or `multiboot_info` with its lists, or the zero page, or the extended BIOS
+    /// data area, which begins where the block does.
     pub parameters: Range,
     /// The command line; at least its NUL.
     pub cmdline: Range,
@@ -44,7 +46,11 @@ pub fn place(
             ram: memory.ram_size(),
         });
     }
-    let mut arena = Arena::new(Range::between(HANDOFF_FLOOR, LOW_RAM_END));
+    let floor = match facts.kernel {
+        Kernel::Linux16 { header, .. } => real_mode::end(header),
+        _ => HANDOFF_FLOOR,
+    };
+    let mut arena = Arena::new(Range::between(floor, LOW_RAM_END));
     let mut take = |size, align| arena.take(size, align).ok_or(PlanError::HandoffFull);
 
     // Reserving low memory adds at most four regions to the map, each large table two.
@@ -61,6 +67,7 @@ pub fn place(
         Kernel::Linux64 { .. } | Kernel::Linux32 { .. } => {
             take(size_of::<BootParams>() as u64, 16)?
         }
+        Kernel::Linux16 { .. } => take(0, 1)?, // last of all
     };
     let limit = cmdline_limit(&facts.kernel);
     if facts.cmdline_size > limit {
@@ -73,7 +80,7 @@ pub fn place(
     let start_map_is_enough = facts.processors.identity().gigabyte_pages
         || tables.large == 0
             && match facts.kernel {
-                Kernel::Pvh { .. } | Kernel::Linux32 { .. } => means.dma,
+                Kernel::Pvh { .. } | Kernel::Linux32 { .. } | Kernel::Linux16 { .. } => means.dma,
                 Kernel::Linux64 { .. } => false, // entered with paging
                 Kernel::Multiboot(_) => true,    // loaded without
             };
@@ -83,8 +90,13 @@ pub fn place(
         Some(take(identity_map::SIZE as u64, PAGE_SIZE)?)
     };
 
-    let end = arena.take(0, PAGE_SIZE).ok_or(PlanError::HandoffFull)?;
-    let block = Range::between(end.start(), LOW_RAM_END);
+    let ebda_size = match facts.kernel {
+        Kernel::Linux16 { .. } => size_of::<Ebda>() as u64,
+        _ => 0,
+    };
+    let last = take(ebda_size, PAGE_SIZE)?;
+    let parameters = if last.is_empty() { parameters } else { last };
+    let block = Range::between(last.start(), LOW_RAM_END);
     Ok(Handoff {
         block,
         mp_pointer,
@@ -99,7 +111,9 @@ pub fn place(
 fn cmdline_limit(kernel: &Kernel<'_>) -> u32 {
     match kernel {
         Kernel::Pvh { .. } | Kernel::Multiboot(_) => MAX_CMDLINE_SIZE,
-        Kernel::Linux64 { header, .. } | Kernel::Linux32 { header, .. } => header
+        Kernel::Linux64 { header, .. }
+        | Kernel::Linux32 { header, .. }
+        | Kernel::Linux16 { header, .. } => header
             .cmdline_size
             .get()
             .saturating_add(1)

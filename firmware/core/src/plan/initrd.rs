@@ -37,7 +37,7 @@ fn initrd_ceiling(kernel: &Kernel<'_>, means: Means) -> u64 {
         // Linux keeps the module's address in 32 bits on its PVH path.
         Kernel::Pvh { .. } | Kernel::Multiboot(_) => RAM_ABOVE_4G_START,
         // An initrd above 4 GiB is a matter of the 64-bit entry.
-        Kernel::Linux32 { header, .. } => addr_max(header),
+        Kernel::Linux32 { header, .. } | Kernel::Linux16 { header, .. } => addr_max(header),
         Kernel::Linux64 { header, .. } => {
             let flags = XLoadFlags::from_bits_retain(header.xloadflags.get());
             if flags.contains(XLoadFlags::CAN_BE_LOADED_ABOVE_4G) {

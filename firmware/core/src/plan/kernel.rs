@@ -2,15 +2,19 @@
 //! Where the kernel goes, or where the VMM has put it.
 
 use super::PlanError;
+use super::real_mode::is_high;
 use crate::kernel::Kernel;
 use crate::memory::{MemoryMap, Range};
-use abi::layout::{HIGH_RAM_START, RAM_ABOVE_4G_START};
+use abi::layout::{HIGH_RAM_START, LOW_KERNEL_START, OLD_REAL_MODE_START, RAM_ABOVE_4G_START};
 use abi::linux::SetupHeader;
 
 /// Where the kernel lies.
 pub struct PlacedKernel {
     /// What is to be loaded.
     pub load: Option<Range>,
+    /// What is to be loaded when the firmware needs its own buffers no longer, because it goes
+    /// where they are.
+    pub late: Option<Range>,
     /// What nothing else may touch: the memory it occupies before it looks at the memory map.
     pub footprint: Range,
 }
@@ -21,7 +25,14 @@ pub fn place(kernel: &Kernel<'_>, memory: &MemoryMap<'_>) -> Result<PlacedKernel
         Kernel::Pvh { image, .. } => (*image, HIGH_RAM_START),
         Kernel::Multiboot(kernel) => (kernel.image(), 0),
         Kernel::Linux64 { header, size } | Kernel::Linux32 { header, size } => {
-            return place_bzimage(header, *size, memory);
+            return place_bzimage(header, *size, memory, header.relocatable_kernel == 0);
+        }
+        Kernel::Linux16 { header, size, .. } => {
+            return if is_high(header) {
+                place_bzimage(header, *size, memory, true)
+            } else {
+                place_low(*size)
+            };
         }
     };
     if !Range::between(floor, RAM_ABOVE_4G_START).contains(image) || !memory.is_ram(image) {
@@ -29,17 +40,20 @@ pub fn place(kernel: &Kernel<'_>, memory: &MemoryMap<'_>) -> Result<PlacedKernel
     }
     Ok(PlacedKernel {
         load: None,
+        late: None,
         footprint: image,
     })
 }
 
 /// boot.rst, `pref_address`: a relocatable kernel that lies elsewhere moves itself there if its
 /// own address is lower; so it goes exactly there, or else higher. One that is not relocatable
-/// is loaded where bzImages always were, and moves itself there unconditionally.
+/// (`fixed`) is loaded where bzImages always were, and moves itself there unconditionally. So is one
+/// that is entered in real mode, whose setup part expects it there.
 fn place_bzimage(
     header: &SetupHeader,
     size: u32,
     memory: &MemoryMap<'_>,
+    fixed: bool,
 ) -> Result<PlacedKernel, PlanError> {
     let needed = u64::from(header.init_size.get().max(size));
     let preferred = header.pref_address.get().max(HIGH_RAM_START);
@@ -50,7 +64,7 @@ fn place_bzimage(
     };
     let reachable = Range::between(HIGH_RAM_START, RAM_ABOVE_4G_START);
     let runs = Range::new(preferred, needed).ok_or(does_not_fit)?;
-    let footprint = if header.relocatable_kernel == 0 {
+    let footprint = if fixed {
         let from_load = Range::between(HIGH_RAM_START, runs.end());
         Some(from_load).filter(|range| reachable.contains(*range) && memory.is_ram(*range))
     } else {
@@ -64,6 +78,24 @@ fn place_bzimage(
     let load = Range::new(footprint.start(), size.into()).ok_or(does_not_fit)?;
     Ok(PlacedKernel {
         load: Some(load),
+        late: None,
         footprint,
+    })
+}
+
+/// boot.rst, "Loading The Rest of The Kernel": a kernel that is not loaded high goes to 64 KiB.
+#[cold] // in favour of size: few kernels come here
+fn place_low(size: u32) -> Result<PlacedKernel, PlanError> {
+    let size = u64::from(size);
+    if size > OLD_REAL_MODE_START - LOW_KERNEL_START {
+        return Err(PlanError::LowKernel { size });
+    }
+    Ok(PlacedKernel {
+        load: None,
+        late: Some(Range::between(
+            LOW_KERNEL_START,
+            LOW_KERNEL_START.saturating_add(size),
+        )),
+        footprint: Range::between(0, 0), // of memory that anybody else is given
     })
 }

@@ -10,10 +10,12 @@ mod handoff;
 mod initrd;
 mod kernel;
 mod memory;
+mod real_mode;
 mod tables;
 
 pub use error::PlanError;
 pub use handoff::{Handoff, MAX_CMDLINE_SIZE};
+pub use real_mode::RealMode;
 
 use crate::acpi::Blobs;
 use crate::facts::Facts;
@@ -50,6 +52,8 @@ pub enum Entry {
         /// Guest-physical address of the zero page.
         boot_params: u64,
     },
+    /// Real mode, with the services of a BIOS. Something is left to be loaded.
+    Linux16(RealMode),
     /// 32-bit protected mode, no paging, ESI = `boot_params`.
     Linux32 {
         /// Guest-physical entry point.
@@ -111,6 +115,16 @@ impl<'a> Plan<'a> {
                 entry: placed.footprint.start().saturating_add(ENTRY_64_OFFSET),
                 boot_params: handoff.parameters.start(),
             },
+            Kernel::Linux16 {
+                header, setup_size, ..
+            } => Entry::Linux16(RealMode::new(
+                header,
+                setup_size,
+                facts.cmdline_size,
+                placed.late,
+                &handoff,
+                initrd,
+            )),
             Kernel::Linux32 { .. } => Entry::Linux32 {
                 entry: low_address(placed.footprint),
                 boot_params: low_address(handoff.parameters),

@@ -168,6 +168,65 @@ fn header32() -> SetupHeader {
     header
 }
 
+proptest! {
+    /// The real-mode part and what is loaded low stay clear of the block, and the other way round.
+    #[test]
+    fn nothing_of_a_16_bit_kernel_collides(
+        version in 0x0200u16..0x0210,
+        high in any::<bool>(), dma in any::<bool>(), gigabyte_pages in any::<bool>(),
+        setup_sectors in 2u32..=64,
+        kernel_size in 1u32..0x10_0000,
+        initrd_size in 0u32..0x100_0000,
+        cmdline_size in 0u32..=256,
+        cpus in 1u16..=255,
+    ) {
+        let mut header = header32();
+        header.version = version.into();
+        header.loadflags = u8::from(high);
+        let kernel = Kernel::Linux16 {
+            header: &header,
+            setup_size: setup_sectors * 512,
+            size: kernel_size,
+        };
+        let memory = ram(128 * MIB);
+        let facts = Facts {
+            processors: processors(cpus, gigabyte_pages),
+            cmdline_size,
+            ..facts(&memory, kernel, initrd_size)
+        };
+        let mut storage = storage();
+        let plan = match planned(&facts, Means { dma }, &mut storage) {
+            Ok(plan) => plan,
+            Err(error) => {
+                // What has to keep below 0x90000, or above 0x9a000.
+                let narrow = !high || version < 0x0202;
+                let tables = !dma && !gigabyte_pages;
+                prop_assert!(narrow && (kernel_size > 0x8_0000 || tables), "{}", error);
+                return Ok(());
+            }
+        };
+        let Entry::Linux16(real_mode) = plan.entry else {
+            return Err(TestCaseError::fail("not the 16-bit entry"));
+        };
+        let start = real_mode.setup.start();
+        let used = Range::new(start, u64::from(real_mode.heap_end)).unwrap();
+        let mut pieces = vec![used, plan.handoff.block];
+        pieces.extend(plan.kernel);
+        pieces.extend(plan.initrd);
+        pieces.extend(real_mode.kernel);
+        pieces.extend(real_mode.cmdline);
+        prop_assert!(used.contains(real_mode.setup));
+        for (index, piece) in pieces.iter().enumerate() {
+            prop_assert!(!pieces[index + 1..].iter().any(|other| other.overlaps(*piece)));
+            prop_assert!(piece.start() >= 0x1_0000);
+        }
+        prop_assert_eq!(real_mode.kernel.is_some(), !high);
+        prop_assert_eq!(real_mode.cmdline.is_some(), version < 0x0202);
+        prop_assert!(plan.initrd.is_none_or(|initrd| initrd.end() <= 0x3800_0000));
+        prop_assert_eq!(plan.handoff.parameters.start(), plan.handoff.block.start());
+    }
+}
+
 #[test]
 fn a_32_bit_kernel_is_entered_at_its_load_address_and_its_initrd_keeps_below_its_limit() {
     let (header, memory) = (header32(), ram(5 << 30));

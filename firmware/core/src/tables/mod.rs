@@ -4,6 +4,7 @@
 //! Every builder writes into a slice that stands for the guest-physical range the plan chose, and
 //! takes addresses as numbers. None dereferences one.
 
+pub mod bios_data;
 pub mod identity_map;
 pub mod mp;
 pub mod multiboot;
@@ -33,6 +34,7 @@ pub fn write(plan: &Plan<'_>, facts: &Facts<'_>, rsdp: Option<u64>, block: &mut 
     match facts.kernel {
         Kernel::Pvh { .. } => pvh::write(parameters, plan, rsdp),
         Kernel::Multiboot(kernel) => multiboot::write(parameters, plan, kernel),
+        Kernel::Linux16 { .. } => bios_data::write_ebda(parameters, plan),
         Kernel::Linux64 { header, .. } | Kernel::Linux32 { header, .. } => {
             zero_page::write(parameters, plan, header, rsdp);
         }
