@@ -58,4 +58,4 @@ macro_rules! targets {
     };
 }
 
-targets!(bzimage, directory, e820, loader, smbios);
+targets!(bzimage, directory, e820, loader, registers, smbios, virtio);

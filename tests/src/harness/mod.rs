@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The bodies of the fuzz targets: what holds for every input, as ordinary functions.
 //!
-//! Each takes bytes, makes of them what a VMM might say, and panics when a promise is broken. The
+//! Each takes bytes, makes of them what a VMM might say or a guest might do, and panics when a promise is broken. The
 //! fuzzer (`cargo xtask fuzz`) looks for such bytes; `cargo test` replays its seeds and some
 //! thousand descendants of them.
 
@@ -12,23 +12,29 @@ mod input;
 mod loader;
 mod machine;
 pub mod mutate;
+mod registers;
 mod sentence;
 mod smbios;
+mod virtio;
 
 pub use bzimage::bzimage;
 pub use directory::directory;
 pub use e820::e820;
 pub use loader::loader;
+pub use registers::registers;
 pub use smbios::smbios;
+pub use virtio::virtio;
 
 /// A body, and the name of its target and its seeds.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 7] = [
     ("bzimage", bzimage),
     ("directory", directory),
     ("e820", e820),
     ("loader", loader),
+    ("registers", registers),
     ("smbios", smbios),
+    ("virtio", virtio),
 ];
