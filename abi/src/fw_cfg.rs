@@ -147,6 +147,23 @@ pub mod file {
     pub const LOG: &str = "opt/org.qboot-rs/log";
     /// Present: our firmware marks its trace points ([`crate::debug`]).
     pub const TRACE: &str = "opt/org.qboot-rs/trace";
+    /// 64-bit number: PCI root buses besides bus 0.
+    pub const EXTRA_PCI_ROOTS: &str = "etc/extra-pci-roots";
+    /// 64-bit number: end of the guest-physical addresses at which memory may be added later.
+    pub const RESERVED_MEMORY_END: &str = "etc/reserved-memory-end";
+}
+
+/// A file's name as it stands in the directory; of a longer one its beginning.
+#[must_use]
+#[allow(clippy::indexing_slicing)] // evaluated by the compiler
+pub const fn file_name(name: &str) -> [u8; FILE_NAME_SIZE] {
+    let mut field = [0; FILE_NAME_SIZE];
+    let mut index = 0;
+    while index < name.len() && index < FILE_NAME_SIZE - 1 {
+        field[index] = name.as_bytes()[index];
+        index += 1;
+    }
+    field
 }
 
 /// DMA operation descriptor (`struct FWCfgDmaAccess`), anywhere in guest memory.

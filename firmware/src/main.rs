@@ -33,7 +33,7 @@ use report::Log;
 /// Everything between the first question and the last preparation; `boot` calls it and enters.
 fn find_kernel(machine: &mut Machine) -> Result<Entry, BootError> {
     let mut fw_cfg = machine.open_fw_cfg()?;
-    let board = machine.initialise_board();
+    let mut chipset = machine.initialise_chipset();
     let scratch = &mut machine.scratch;
     let mut files = Directory::read(&mut fw_cfg, &mut scratch.directory)?;
     let mut log = Log::new(Options::read(&mut fw_cfg, &files.known)?);
@@ -43,10 +43,11 @@ fn find_kernel(machine: &mut Machine) -> Result<Entry, BootError> {
     let facts = Facts::gather(
         &mut fw_cfg,
         &files.known,
-        board,
+        chipset.board,
         identify,
         &mut scratch.facts,
     )?;
+    chipset.assign_addresses(&mut fw_cfg, &mut files, &facts, &mut machine.handoff)?;
     let mut loader = Loader::gather(
         &mut fw_cfg,
         &mut files,
@@ -66,7 +67,7 @@ fn find_kernel(machine: &mut Machine) -> Result<Entry, BootError> {
     loader.link(&mut fw_cfg, &mut files, &mut machine.tables)?;
     let rsdp = loader.rsdp(&mut machine.tables);
     if let Some(anchor) = smbios::link(&files.known, &loader, &mut machine.tables)? {
-        machine::show(board, anchor);
+        machine::show(chipset.board, anchor);
     }
     tables::write(&plan, &facts, rsdp, block);
     machine::set_memory_types(facts.processors.identity(), &plan.memory);

@@ -5,8 +5,7 @@
 //! only on a processor whose firmware has switched the MTRRs on.
 //! In: the memory map. Out: register numbers and values. Never: a register access.
 
-use crate::memory::{MemoryMap, Range};
-use abi::layout::RAM_ABOVE_4G_START;
+use crate::memory::{MemoryMap, hole_below_4g};
 
 /// CPUID leaf 1, EDX: the processor has MTRRs.
 pub const FEATURE_MTRR: u32 = 1 << 12;
@@ -27,38 +26,28 @@ const ENABLE: u64 = 1 << 11;
 /// `IA32_MTRR_PHYSMASKn`: this range is in use.
 const VALID: u64 = 1 << 11;
 
-/// Size of the largest hole below 4 GiB that one register pair covers: the last GiB.
-const LARGEST_HOLE: u64 = 1 << 30;
-
 /// A model-specific register and the value for it.
 pub type Setting = (u32, u64);
 
 /// The registers to write, in this order; the last one switches the MTRRs on.
 ///
-/// A range must be as large as its alignment, so the hole ends at 4 GiB and is the largest power
-/// of two that holds no RAM. `address_bits` is the width of a guest-physical address.
+/// The hole is that of [`hole_below_4g`]. `address_bits` is the width of a guest-physical address.
 #[must_use]
 pub fn settings(memory: &MemoryMap<'_>, address_bits: u8) -> [Setting; 3] {
-    let mut size = LARGEST_HOLE;
-    while memory.has_ram(Range::between(hole_start(size), RAM_ABOVE_4G_START)) {
-        size = size.wrapping_shr(1);
-    }
+    let hole = hole_below_4g(|range| memory.has_ram(range));
+    let (start, size) = (hole.start(), hole.size());
     let addresses = 1u64.wrapping_shl(address_bits.into()).wrapping_sub(1);
     [
-        (PHYS_BASE_0, hole_start(size) | UNCACHEABLE),
+        (PHYS_BASE_0, start | UNCACHEABLE),
         (PHYS_MASK_0, size.wrapping_neg() & addresses | VALID),
         (DEF_TYPE, ENABLE | WRITE_BACK),
     ]
 }
 
-fn hole_start(size: u64) -> u64 {
-    RAM_ABOVE_4G_START.wrapping_sub(size)
-}
-
 #[cfg(test)]
 mod test {
     use super::*;
-    use crate::memory::Region;
+    use crate::memory::{Range, Region};
     use abi::e820::{MAX_ENTRIES, TYPE_RAM, TYPE_RESERVED};
 
     fn of(low_ram: u64, address_bits: u8) -> [Setting; 3] {

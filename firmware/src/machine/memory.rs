@@ -16,7 +16,7 @@ use firmware_core::facts;
 use firmware_core::fw_cfg::DirectoryBuffer;
 use firmware_core::memory::{Range, Region};
 use firmware_core::tables::piece;
-use zerocopy::FromBytes;
+use zerocopy::{FromBytes, IntoBytes, KnownLayout};
 
 /// What lies at `SCRATCH_START`.
 #[derive(FromBytes)]
@@ -63,6 +63,12 @@ impl HandoffMemory {
         // SAFETY: bytes have no alignment and no invalid values; the rest as in `Scratch::take`.
         let bytes = unsafe { core::slice::from_raw_parts_mut(start, length) };
         Self { bytes }
+    }
+
+    /// Lends it as a whole for the time until the plan divides it.
+    pub fn borrow<T: FromBytes + IntoBytes + KnownLayout>(&mut self) -> Option<&mut T> {
+        let (borrowed, _) = T::mut_from_prefix(self.bytes).ok()?;
+        Some(borrowed)
     }
 
     /// The bytes of the guest-physical range `range`; none if it is not inside.

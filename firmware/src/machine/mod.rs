@@ -7,6 +7,7 @@
 // Addresses are u64, lengths of slices usize: the same width here, which the assertion holds.
 #![allow(clippy::cast_possible_truncation)]
 
+mod board;
 mod cpu;
 mod exception;
 mod fw_cfg;
@@ -18,6 +19,7 @@ mod pic;
 mod ports;
 mod shadow;
 
+use board::Chipset;
 pub use cpu::{halt, timestamp};
 pub use exception::ExceptionFrame;
 pub use fw_cfg::{FwCfg, PATIENCE};
@@ -27,11 +29,9 @@ pub use shadow::show;
 
 use abi::bios::Bda;
 use cpu::Processor;
-use firmware_core::board::Board;
 use firmware_core::error::BootError;
 use memory::{HandoffMemory, Scratch, TableMemory};
 use paging::Paging;
-use pci::ConfigPorts;
 
 const _: () = assert!(usize::BITS == u64::BITS);
 
@@ -59,17 +59,9 @@ impl Machine {
     }
 
     /// Finds out which board this is, and makes its memory, its ports and its interrupts what the
-    /// tables will say.
-    pub fn initialise_board(&mut self) -> Board {
-        let Some(mut config) = ConfigPorts::find() else {
-            return Board::Microvm;
-        };
-        let board = Board::identify(&mut config);
-        if board != Board::Microvm {
-            board.initialise(&mut config);
-            pic::initialise();
-        }
-        board
+    /// ACPI tables will say.
+    pub fn initialise_chipset(&self) -> Chipset {
+        Chipset::initialise()
     }
 }
 

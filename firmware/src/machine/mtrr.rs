@@ -14,13 +14,18 @@ pub fn set_memory_types(identity: &Identity, memory: &MemoryMap<'_>) {
     if identity.features & FEATURE_MTRR == 0 {
         return;
     }
-    let [address_bits, ..] = __cpuid(0x8000_0008).eax.to_le_bytes();
-    for (register, value) in mtrr::settings(memory, address_bits) {
+    for (register, value) in mtrr::settings(memory, address_bits()) {
         // SAFETY: the processor has these registers; the values keep reserved bits clear, and
         // give every range the type it has on a PC. Since reset all memory has been uncacheable,
         // so no line is cached under another type.
         unsafe { write_msr(register, value) };
     }
+}
+
+/// The width of a guest-physical address.
+pub fn address_bits() -> u8 {
+    let [bits, ..] = __cpuid(0x8000_0008).eax.to_le_bytes();
+    bits
 }
 
 /// # Safety

@@ -9,6 +9,7 @@ pub mod case;
 mod handed;
 mod host;
 mod multiboot;
+mod pci;
 mod placement;
 mod promises;
 mod refusals;
@@ -114,6 +115,7 @@ pub fn run_cases(workspace: &Workspace, wanted: &[Case], summary: &mut Summary) 
 fn cases() -> Vec<Case> {
     let mut cases = handed::cases();
     cases.extend(refusals::cases());
+    cases.extend(pci::cases());
     cases.extend(placement::cases());
     cases.extend(promises::cases());
     cases.extend(multiboot::cases());

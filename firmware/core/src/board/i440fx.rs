@@ -6,7 +6,7 @@
 
 use super::{HOST_BRIDGE, IO_SPACE, POWER_PORTS, ROUTE, SCI_LINE, SMBUS_PORTS};
 use crate::pci::ConfigSpace;
-use abi::pci::{Function, INTERRUPT_LINE};
+use abi::pci::{Function, ID_I440FX, INTERRUPT_LINE};
 
 const ISA_BRIDGE: Function = Function::new(0, 1, 0);
 const IDE: Function = Function::new(0, 1, 1);
@@ -34,6 +34,14 @@ const SMBBA: u8 = 0x90;
 const SMBHSTCFG: u8 = 0xd2;
 /// [`SMBHSTCFG`]: the controller on, its interrupt the SCI's.
 const SMB_ON: u8 = 0x09;
+
+/// Host bridge, PIIX3 ISA bridge and PIIX4 power management.
+pub const SETTLED: [u32; 3] = [ID_I440FX, 0x7000_8086, 0x7113_8086];
+
+/// A device's pin A is wired to the pin before that of the next device.
+pub const fn turn(device: u8) -> u8 {
+    device.wrapping_sub(1)
+}
 
 /// A machine without power management (`acpi=off`) loses what is written to it.
 pub fn initialise(config: &mut impl ConfigSpace) {

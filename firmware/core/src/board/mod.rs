@@ -4,11 +4,12 @@
 //! In: the configuration space, where there is one. Out: register writes through it. QEMU makes
 //! the ACPI tables at the moment they are first read, from what the registers hold by then.
 
+mod addresses;
 mod i440fx;
 mod q35;
 
 use crate::memory::Range;
-use crate::pci::ConfigSpace;
+use crate::pci::{ConfigSpace, Rules};
 use abi::layout::{MMCONFIG_SIZE, MMCONFIG_START, ROOT_COMPLEX_SIZE, ROOT_COMPLEX_START};
 use abi::pci::{Function, ID, ID_I440FX, ID_Q35};
 
@@ -102,6 +103,28 @@ impl Board {
             Self::Microvm | Self::I440fx => &[],
             Self::Q35 => &Q35,
         }
+    }
+}
+
+impl Rules for Board {
+    fn is_settled(&self, id: u32) -> bool {
+        match self {
+            Self::Microvm => false,
+            Self::I440fx => i440fx::SETTLED.contains(&id),
+            Self::Q35 => q35::SETTLED.contains(&id),
+        }
+    }
+
+    fn turn(&self, device: u8) -> u8 {
+        match self {
+            Self::Microvm => 0,
+            Self::I440fx => i440fx::turn(device),
+            Self::Q35 => q35::turn(device),
+        }
+    }
+
+    fn lines(&self) -> [u8; 4] {
+        PCI_LINES
     }
 }
 

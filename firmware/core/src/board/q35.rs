@@ -7,7 +7,7 @@
 use super::{HOST_BRIDGE, IO_SPACE, POWER_PORTS, ROUTE};
 use crate::pci::ConfigSpace;
 use abi::layout::{MMCONFIG_START, ROOT_COMPLEX_START};
-use abi::pci::Function;
+use abi::pci::{Function, ID_Q35};
 
 const LPC_BRIDGE: Function = Function::new(0, 0x1f, 0);
 
@@ -31,6 +31,15 @@ const PIRQ_A: u8 = 0x60;
 const PIRQ_E: u8 = 0x68;
 /// Root complex base address. A watchdog's driver looks for the registers behind it.
 const RCBA: u8 = 0xf0;
+
+/// Host bridge and ICH9 LPC bridge.
+pub const SETTLED: [u32; 2] = [ID_Q35, 0x2918_8086];
+
+/// The chipset's own devices have their pins in order, those in slots are turned by one each.
+pub const fn turn(device: u8) -> u8 {
+    const LAST_SLOT: u8 = 24;
+    if device <= LAST_SLOT { device } else { 0 }
+}
 
 /// After a reset PAM0 is 0, the image, and so is the legacy access control.
 pub fn initialise(config: &mut impl ConfigSpace) {

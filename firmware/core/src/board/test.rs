@@ -2,16 +2,16 @@
 //! Boards on a configuration space that is a map.
 
 use super::*;
-use crate::pci::test::Simulated;
+use crate::pci::test::{Node, Simulated};
 
 fn initialised(id: u32) -> (Board, Simulated) {
     let mut config = Simulated::default();
-    config.set(HOST_BRIDGE, 0, id);
+    config.put(HOST_BRIDGE, Node::device(id));
     for device in [Function::new(0, 1, 0), Function::new(0, 0x1f, 0)] {
-        config.set(device, 0, 0x7000_8086);
+        config.put(device, Node::device(0x7000_8086));
     }
-    config.set(Function::new(0, 1, 1), 0, 0x7010_8086);
-    config.set(Function::new(0, 1, 3), 0, 0x7113_8086);
+    config.put(Function::new(0, 1, 1), Node::device(0x7010_8086));
+    config.put(Function::new(0, 1, 3), Node::device(0x7113_8086));
     let board = Board::identify(&mut config);
     board.initialise(&mut config);
     (board, config)
