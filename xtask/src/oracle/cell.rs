@@ -38,6 +38,8 @@ pub enum Extra {
     Slots,
     /// microvm with PCIe and USB.
     Pcie,
+    /// Functions with BARs of all kinds, some of them behind bridges.
+    Devices,
     /// The SMBIOS entry point of version 3.
     Smbios3,
     /// An NVDIMM, room for more memory, and a page that tables point to.
@@ -137,6 +139,7 @@ impl fmt::Display for Cell {
                 Extra::Topology => "-2-sockets-of-3",
                 Extra::Slots => "-every-slot",
                 Extra::Pcie => "-pcie-usb",
+                Extra::Devices => "-devices",
                 Extra::Smbios3 => "-smbios3",
                 Extra::Nvdimm => "-nvdimm",
             }
@@ -166,6 +169,15 @@ impl Cell {
                     .collect();
             }
             Extra::Pcie => "-machine pcie=on,usb=on",
+            Extra::Devices if self.board == Board::Pc => {
+                "-device virtio-net-pci -device e1000 -device virtio-rng-pci -device nec-usb-xhci \
+                 -device pci-bridge,chassis_nr=1,id=b1 -device virtio-rng-pci,bus=b1,addr=3"
+            }
+            Extra::Devices => {
+                "-device pcie-root-port,id=p1,chassis=1 -device virtio-net-pci,bus=p1 \
+                 -device pcie-root-port,id=p2,chassis=2 -device virtio-rng-pci -device e1000e \
+                 -device nec-usb-xhci"
+            }
             Extra::Smbios3 => "-machine smbios-entry-point-type=64",
             Extra::Nvdimm => {
                 "-machine nvdimm=on -m 512M,slots=4,maxmem=8G \
@@ -252,8 +264,6 @@ pub fn all() -> Vec<Cell> {
             }
         }
     }
-    // Not there yet.
-    cells.retain(|cell| !matches!(cell.format, Format::Bzimage16 | Format::Zimage));
     cells
 }
 
@@ -267,6 +277,7 @@ pub fn special() -> Vec<Cell> {
                 Extra::Topology,
                 Extra::Slots,
                 Extra::Pcie,
+                Extra::Devices,
                 Extra::Smbios3,
                 Extra::Nvdimm,
             ] {
@@ -276,7 +287,7 @@ pub fn special() -> Vec<Cell> {
                         Extra::Generation | Extra::Nvdimm => !microvm && acpi,
                         Extra::Pcie => microvm && acpi,
                         Extra::Slots => microvm,
-                        Extra::Smbios3 => !microvm,
+                        Extra::Devices | Extra::Smbios3 => !microvm,
                         Extra::None | Extra::Topology => true,
                     };
                     let cell = Cell {
