@@ -196,11 +196,11 @@ const EXPLAINED: &[Explained] = &[
          make everything write-back from RAM to the hole below 4 GiB",
     ),
     line(
-        SEABIOS,
+        BOTH,
         What::Field("apic.*"),
         always,
-        "SeaBIOS leaves the local APIC in virtual wire mode for whatever is booted; we do for what \
-         takes the PIC's interrupts, and no protocol of 32 or 64 bits asks for it",
+        "the local APIC is in virtual wire mode: LINT0 is edge-triggered, as the MP specification \
+         has it; SeaBIOS says level, and qboot leaves it as after reset",
     ),
     line(
         SEABIOS,
@@ -394,12 +394,6 @@ const EXPLAINED: &[Explained] = &[
         What::Field("entry.bios*.1a.b101"),
         |cell| sixteen(cell) && pc(cell),
         "its entry point for 32 bits is at its own place",
-    ),
-    line(
-        BOTH,
-        What::Field("apic.*"),
-        sixteen,
-        "virtual wire mode for programs that want interrupts; SeaBIOS's LINT0 is level-triggered",
     ),
     line(
         QBOOT,

@@ -92,7 +92,7 @@ pub fn boot_params(address: u64) -> Handed {
     line!("boot_params.vid_mode={:#x}", page.hdr.vid_mode);
     line!("boot_params.code32_start={:#x}", page.hdr.code32_start);
     line!("boot_params.heap_end={:#x}", page.hdr.heap_end_ptr);
-    line!("boot_params.setup_data={:#x}", page.hdr.setup_data);
+    setup_data(page.hdr.setup_data.get());
     line!("boot_params.rsdp={:#x}", page.acpi_rsdp_addr);
     for entry in page.e820_table.iter().take(page.e820_entries.into()) {
         memory(entry.addr.get(), entry.size.get(), entry.kind.get());
@@ -110,6 +110,26 @@ pub fn boot_params(address: u64) -> Handed {
             page.ext_cmd_line_ptr.get(),
         )),
     }
+}
+
+/// The list of further parameters: of each its type, length and digest.
+fn setup_data(first: u64) {
+    // A list that leads nowhere shall end.
+    const MOST: usize = 16;
+    let mut next = first;
+    for _ in 0..MOST {
+        if next == 0 {
+            return;
+        }
+        let header = bytes(next, 16);
+        let (kind, length) = (number(header, 8, 4), number(header, 12, 4));
+        line!(
+            "boot_params.setup_data={kind:#x} {length:#x} {:#x}",
+            digest(bytes(next + 16, length.min(1 << 20)))
+        );
+        next = number(header, 0, 8);
+    }
+    line!("boot_params.setup_data=endless");
 }
 
 /// One range of the memory map.
