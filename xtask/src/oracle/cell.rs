@@ -287,7 +287,9 @@ pub fn special() -> Vec<Cell> {
                         Extra::Generation | Extra::Nvdimm => !microvm && acpi,
                         Extra::Pcie => microvm && acpi,
                         Extra::Slots => microvm,
-                        Extra::Devices | Extra::Smbios3 => !microvm,
+                        Extra::Smbios3 => !microvm,
+                        // Not there yet.
+                        Extra::Devices => false,
                         Extra::None | Extra::Topology => true,
                     };
                     let cell = Cell {

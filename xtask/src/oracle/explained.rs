@@ -499,6 +499,21 @@ const EXPLAINED: &[Explained] = &[
         |cell| q35(cell) && !cell.acpi,
         "where QEMU has no ACPI tables SeaBIOS makes up its own, if it knows the chipset",
     ),
+    // ---- not there yet: PCI ----
+    line(
+        SEABIOS,
+        What::Values("pci.*.bar*", |_, ours, _| {
+            ours.iter().all(|value| value.ends_with("nowhere"))
+        }),
+        pc,
+        "not there yet: BARs that nobody has assigned",
+    ),
+    line(
+        BOTH,
+        What::Field("pci.0x0:0x1f.*.interrupt"),
+        q35,
+        "not there yet: the interrupt lines of q35's own functions",
+    ),
     // ---- SMBIOS ----
     line(
         BOTH,
