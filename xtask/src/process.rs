@@ -57,6 +57,8 @@ pub struct Bounds {
 pub enum End {
     /// By itself.
     Exited(ExitStatus),
+    /// Stopped by the watch: it said what was waited for.
+    Said,
     /// Stopped by the watch: nothing was heard for this long.
     Silent(Duration),
     /// Stopped by the watch: it spoke, but did not end within this time.
@@ -67,6 +69,7 @@ impl fmt::Display for End {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exited(status) => write!(formatter, "ended with {status}"),
+            Self::Said => formatter.write_str("said what was waited for"),
             Self::Silent(time) => {
                 write!(formatter, "hung: no output for {} s", time.as_secs())
             }
@@ -92,6 +95,8 @@ pub struct Watch<'a> {
     pub echo: bool,
     /// The bounds hold until this has been said; from then on the user decides.
     pub released_by: Option<&'a str>,
+    /// Stop it as soon as this has been said.
+    pub until: Option<&'a str>,
 }
 
 /// Runs a program with the given bounds. Standard input is the caller's choice.
@@ -123,6 +128,10 @@ pub fn watch(command: &mut Command, watch: &Watch<'_>) -> Result<Watched> {
                     show(&chunk);
                 }
                 output.extend_from_slice(&chunk);
+                let said = |mark: &str| contains(&output, mark.as_bytes(), chunk.len());
+                if watch.until.is_some_and(said) {
+                    break End::Said;
+                }
                 released = released
                     || watch
                         .released_by
@@ -250,6 +259,7 @@ mod test {
             bounds: BRIEF,
             echo: false,
             released_by: None,
+            until: None,
         };
         watch(&mut command, &how).unwrap()
     }
@@ -268,6 +278,22 @@ mod test {
 
         assert_eq!(watched.output, "here\n");
         assert!(matches!(watched.end, End::Silent(_)));
+    }
+
+    #[test]
+    fn a_program_that_said_enough_is_stopped() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo here; exec sleep 60"]);
+        let how = Watch {
+            bounds: BRIEF,
+            echo: false,
+            released_by: None,
+            until: Some("her"),
+        };
+
+        let watched = watch(&mut command, &how).unwrap();
+
+        assert!(matches!(watched.end, End::Said));
     }
 
     #[test]

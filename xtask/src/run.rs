@@ -95,6 +95,7 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         bounds,
         echo: true,
         released_by: terminal.then_some(guest::INIT_REACHED),
+        until: None,
     };
     let mut command = match on {
         On::Vmm => {

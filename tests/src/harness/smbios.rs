@@ -55,6 +55,11 @@ pub fn smbios(data: &[u8]) {
 
     let mut machine = Machine::new(usize::try_from(RAM).expect("64 bits"));
     machine.set_pvh(0x10_0000, 0x1_0000);
+    let declared = match EntryPoint21::read_from_bytes(&anchor) {
+        Ok(entry) => usize::from(entry.table_length.get()),
+        Err(_) => EntryPoint30::read_from_bytes(&anchor)
+            .map_or(0, |entry| entry.table_max_size.get() as usize),
+    };
     let ram = [Range::between(0, RAM)];
     machine.set_ram(&ram);
     machine.add_whole_file(file::SMBIOS_ANCHOR, anchor);
@@ -82,7 +87,7 @@ pub fn smbios(data: &[u8]) {
     );
     let all = machine.bytes(Range::new(address, length.into()).expect("in range"));
 
-    let before = split(&table);
+    let before = split(&table[..declared]);
     let before: Vec<_> = before
         .into_iter()
         .take_while(|structure| structure[0] != TYPE_END_OF_TABLE)

@@ -10,6 +10,7 @@ mod deb;
 mod disk;
 mod initramfs;
 mod payload;
+mod programs;
 
 use std::fmt;
 use std::io;
@@ -23,6 +24,7 @@ use crate::workspace::{Workspace, read, write_atomically};
 pub use compression::decompressed;
 pub use disk::{ROOT_DISK, root_disk};
 pub use initramfs::Initramfs;
+pub use programs::Program;
 
 /// What the default guest prints when its first process runs, before the number of CPUs.
 pub const INIT_REACHED: &str = "QBOOT-RS: init reached";

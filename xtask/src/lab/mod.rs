@@ -166,6 +166,7 @@ pub fn boot(
             Work::Shell => outer::SHELL_PROMPT,
             Work::Command(_) => guest::INIT_REACHED,
         }),
+        until: None,
     };
     watch(&mut command, &how)
 }

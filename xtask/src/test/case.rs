@@ -9,7 +9,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::build;
 use crate::error::{Error, Result};
-use crate::guest::{self, Flavour, Format};
+use crate::guest::{self, Flavour, Format, Program};
 use crate::host::Kvm;
 use crate::images::{self, Images};
 use crate::process::{Bounds, Watch, Watched, watch};
@@ -119,10 +119,21 @@ impl Trial {
 
     /// Runs a program within the bounds, without input, and keeps what it said.
     pub fn watch(&self, command: &mut Command, bounds: Bounds) -> Result<Watched> {
+        self.watch_until(command, bounds, None)
+    }
+
+    /// The same, but stops it as soon as it has said that.
+    pub fn watch_until(
+        &self,
+        command: &mut Command,
+        bounds: Bounds,
+        until: Option<&str>,
+    ) -> Result<Watched> {
         let how = Watch {
             bounds,
             echo: false,
             released_by: None,
+            until,
         };
         let watched = watch(command.stdin(Stdio::null()), &how)?;
         self.keep(&watched.output)?;
@@ -223,6 +234,12 @@ impl<'a> Context<'a> {
     /// The default root file system.
     pub fn initrd(&self) -> std::result::Result<PathBuf, Outcome> {
         available(&self.initrd, || guest::initrd(self.workspace))
+    }
+
+    /// A program that is not Linux.
+    pub fn program(&self, program: Program) -> std::result::Result<PathBuf, Outcome> {
+        let path = program.obtain(self.workspace);
+        path.map_err(|error| Outcome::Skipped(error.to_string()))
     }
 
     /// The disk with a root file system.

@@ -11,6 +11,7 @@ mod host;
 mod multiboot;
 mod pci;
 mod placement;
+mod programs;
 mod promises;
 mod refusals;
 pub mod report;
@@ -119,6 +120,7 @@ fn cases() -> Vec<Case> {
     cases.extend(placement::cases());
     cases.extend(promises::cases());
     cases.extend(multiboot::cases());
+    cases.extend(programs::cases());
     cases.extend(boards::cases());
     cases.extend(stock::cases());
     cases.extend(oracle::cases());
