@@ -24,6 +24,7 @@ const IDENTITY: Identity = Identity {
 /// Everything but ACPI taken away.
 const LEAST: Machine = Machine {
     acpi: true,
+    auto_kernel_cmdline: true,
     pit: false,
     rtc: false,
     isa_serial: false,

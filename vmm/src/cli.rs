@@ -54,7 +54,8 @@ struct Cli {
     /// Firmware image [default: qboot-rs.rom next to this program]
     #[arg(long, value_name = "FILE")]
     bios: Option<PathBuf>,
-    /// What the machine has: acpi, pic, pit, rtc and isa-serial, each on, off or auto
+    /// What the machine has: acpi, auto-kernel-cmdline, pic, pit, rtc and isa-serial, each on, off
+    /// or auto
     #[arg(long, short_alias = 'M', value_name = "KEY=VALUE,...")]
     machine: Vec<String>,
     /// Add a virtio entropy device, which gives the guest random bytes of the host's

@@ -52,6 +52,8 @@ pub struct Config {
 pub struct Machine {
     /// ACPI tables, and the device with power button, power-off and reset.
     pub acpi: bool,
+    /// Whether virtio devices that nothing else announces go onto the kernel's command line.
+    pub auto_kernel_cmdline: bool,
     /// The 8254 timer, and port 0x61.
     pub pit: bool,
     /// The real-time clock.
@@ -65,6 +67,7 @@ impl Default for Machine {
     fn default() -> Self {
         Self {
             acpi: true,
+            auto_kernel_cmdline: true,
             pit: true,
             rtc: true,
             isa_serial: true,
@@ -126,8 +129,8 @@ pub enum Error {
     Serial(String),
     /// Not a choice of parts.
     #[error(
-        "--machine {0}: expected KEY=VALUE with a key out of acpi, pic, pit, rtc and isa-serial, \
-         and a value out of on, off and auto"
+        "--machine {0}: expected KEY=VALUE with a key out of acpi, auto-kernel-cmdline, pic, pit, \
+         rtc and isa-serial, and a value out of on, off and auto"
     )]
     Machine(String),
     /// A part that no machine of ours is without.
@@ -211,6 +214,7 @@ pub fn parse_machine<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Mac
         };
         match key {
             "acpi" => machine.acpi = pick(auto.acpi)?,
+            "auto-kernel-cmdline" => machine.auto_kernel_cmdline = pick(auto.auto_kernel_cmdline)?,
             "pit" => machine.pit = pick(auto.pit)?,
             "rtc" => machine.rtc = pick(auto.rtc)?,
             "isa-serial" => machine.isa_serial = pick(auto.isa_serial)?,
@@ -289,9 +293,14 @@ mod test {
         let parse = |texts: &[&str]| parse_machine(texts.iter().copied()).unwrap();
         assert_eq!(parse(&[]), Machine::default());
         assert_eq!(
-            parse(&["acpi=off,rtc=off", "pit=off,pic=on", "acpi=auto"]),
+            parse(&[
+                "acpi=off,rtc=off,auto-kernel-cmdline=off",
+                "pit=off,pic=on",
+                "acpi=auto"
+            ]),
             Machine {
                 acpi: true,
+                auto_kernel_cmdline: false,
                 pit: false,
                 rtc: false,
                 isa_serial: true,
@@ -307,7 +316,7 @@ mod test {
         ] {
             let sentence = parse_machine([text]).unwrap_err().to_string();
             assert!(
-                sentence.contains("acpi, pic, pit, rtc and isa-serial")
+                sentence.contains("acpi, auto-kernel-cmdline, pic, pit, rtc and isa-serial")
                     && sentence.contains("on, off and auto"),
                 "{sentence}"
             );

@@ -34,7 +34,7 @@ pub(super) fn load(
     let head = kernel.head(HEAD_SIZE as usize)?;
     // QEMU gives both formats their command line with its NUL.
     let mut cmdline = config.append.clone();
-    if !config.machine.acpi {
+    if !config.machine.acpi && config.machine.auto_kernel_cmdline {
         // Nothing else announces them.
         for slot in slots {
             let (address, interrupt) = (slot.address(), slot.interrupt(false));

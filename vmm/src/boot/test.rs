@@ -234,14 +234,16 @@ fn the_machine_has_the_items_qemu_gives_it() {
 #[test]
 fn virtio_devices_are_on_the_command_line_only_where_nothing_else_announces_them() {
     let files = Files::new();
-    for (acpi, append, expected) in [
-        (true, "quiet", "quiet\0"),
+    for (acpi, auto, append, expected) in [
+        (true, true, "quiet", "quiet\0"),
+        (false, false, "quiet", "quiet\0"),
         (
             false,
+            true,
             "quiet",
             "quiet virtio_mmio.device=512@0xfeb00e00:12\0",
         ),
-        (false, "", "virtio_mmio.device=512@0xfeb00e00:12\0"),
+        (false, true, "", "virtio_mmio.device=512@0xfeb00e00:12\0"),
     ] {
         for kernel in [pvh(), bz(0x1000)] {
             let boot = prepare(&Config {
@@ -249,6 +251,7 @@ fn virtio_devices_are_on_the_command_line_only_where_nothing_else_announces_them
                 rng: true,
                 machine: Machine {
                     acpi,
+                    auto_kernel_cmdline: auto,
                     ..Machine::default()
                 },
                 ..files.with_kernel(&kernel)

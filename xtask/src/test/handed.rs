@@ -18,6 +18,8 @@ pub const COMMAND_LINE: &str = "report console=ttyS0";
 const MIB: u64 = 1 << 20;
 /// Another firmware for `microvm`, which comes with QEMU.
 const QBOOT: &str = "/usr/share/qemu/qboot.rom";
+/// And one more.
+const SEABIOS: &str = "/usr/share/seabios/bios-microvm.bin";
 
 /// A machine and what it boots.
 #[derive(Clone, Debug)]
@@ -150,10 +152,14 @@ pub fn cases() -> Vec<Case> {
         move |context, trial| on_qemu(context, trial, &other, QEMU_PLAIN),
     ));
     for (what, parts) in [("acpi", "acpi=on"), ("no-acpi", "acpi=off")] {
-        cases.push(Case::new(
-            format!("vmm/report-qboot-{what}"),
-            move |context, trial| by_qboot(context, trial, &Machine { parts, ..PLAIN }),
-        ));
+        for (name, firmware) in [("qboot", QBOOT), ("seabios", SEABIOS)] {
+            cases.push(Case::new(
+                format!("vmm/report-{name}-{what}"),
+                move |context, trial| {
+                    by_stock(context, trial, firmware, &Machine { parts, ..PLAIN })
+                },
+            ));
+        }
     }
     cases.push(Case::new("vmm/report-three-boots-are-alike", three_boots));
     cases
@@ -247,18 +253,29 @@ fn on_monitor(context: &Context<'_>, trial: &Trial, machine: &Machine) -> Run {
     Report::parse(&output)?.verify(&machine.given(machine.has_acpi()))
 }
 
-/// Stock `qboot.rom` on our monitor, which is to find the same tables. Of its memory map only the
+/// Stock firmware on our monitor, which is to find the same tables. Of its memory map only the
 /// tables matter here: it reserves them in its own way.
-fn by_qboot(context: &Context<'_>, trial: &Trial, machine: &Machine) -> Run {
+fn by_stock(context: &Context<'_>, trial: &Trial, firmware: &str, machine: &Machine) -> Run {
     if let Kvm::Unusable(why) = &context.kvm {
         return Err(Outcome::Skipped(why.to_string()));
     }
     context.qemu()?;
     let boot = Boot {
-        bios: QBOOT.into(),
+        bios: firmware.into(),
         ..machine.boot(context)?
     };
     let mut command = monitor(context, &boot)?;
+    if firmware == SEABIOS {
+        // It boots what an option ROM loads, which QEMU's `microvm` brings by itself.
+        let order = context.workspace.target.join("test-inputs/bootorder");
+        write_atomically(&order, b"/rom@genroms/pvh.bin\0")?;
+        command.args([
+            "--fw-cfg",
+            "name=genroms/pvh.bin,file=/usr/share/qemu/pvh.bin",
+        ]);
+        let file = format!("name=bootorder,file={}", order.display());
+        command.args(["--fw-cfg", &file]);
+    }
     let output = run(trial, command.args(machine.options()))?;
     let report = Report::parse(&output)?;
     report.expect("cmdline", COMMAND_LINE)?;

@@ -130,6 +130,7 @@ mod test {
 
     const NOTHING: Machine = Machine {
         acpi: true,
+        auto_kernel_cmdline: true,
         pit: false,
         rtc: false,
         isa_serial: false,
