@@ -3,21 +3,20 @@
 //!
 //! Opened only when there is something to say; each byte costs an exit.
 
-use crate::machine::{self, ReportPort, has_debug_console, report};
-use core::fmt;
-use uart_16550::backend::PioBackend;
+use crate::machine::{self, ReportPort, UartPorts, has_debug_console, report};
+use firmware_core::words::Sink;
 use uart_16550::{BaudRate, Config, Uart16550};
 
 /// I/O port of COM1.
 pub const COM1: u16 = 0x3f8;
 
 /// COM1, ready to speak, if it is there.
-pub fn com1() -> Option<Uart16550<PioBackend>> {
+pub fn com1() -> Option<Uart16550<UartPorts>> {
     let config = Config {
         baud_rate: BaudRate::Baud115200,
         ..Config::default()
     };
-    let mut uart = machine::com1(COM1)?;
+    let mut uart = machine::uart(COM1);
     // A port that nobody decodes cannot hold what is written to it.
     uart.check_present().then_some(())?;
     uart.init(config).ok()?;
@@ -26,7 +25,7 @@ pub fn com1() -> Option<Uart16550<PioBackend>> {
 
 /// The consoles that answer.
 pub struct Console {
-    com1: Option<Uart16550<PioBackend>>,
+    com1: Option<Uart16550<UartPorts>>,
     debug: bool,
 }
 
@@ -40,8 +39,8 @@ impl Console {
     }
 }
 
-impl fmt::Write for Console {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
+impl Sink for Console {
+    fn text(&mut self, text: &str) {
         for byte in text.bytes() {
             if let Some(com1) = &mut self.com1 {
                 if byte == b'\n' {
@@ -53,6 +52,5 @@ impl fmt::Write for Console {
                 report(ReportPort::DebugConsole, byte);
             }
         }
-        Ok(())
     }
 }

@@ -19,7 +19,6 @@ mod report;
 #[allow(unsafe_code)]
 mod resident;
 
-use abi::debug::FailureCode;
 use core::panic::PanicInfo;
 use firmware_core::acpi::Loader;
 use firmware_core::error::BootError;
@@ -81,5 +80,8 @@ fn find_kernel(machine: &mut Machine) -> Result<Entry, BootError> {
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    report::fail(&format_args!("firmware bug: {info}"), FailureCode::Panic)
+    match info.location() {
+        Some(place) => report::panicked(place.file(), place.line()),
+        None => report::panicked("unknown", 0),
+    }
 }

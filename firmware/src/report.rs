@@ -6,16 +6,9 @@ use crate::machine::{ReportPort, halt, report, report_failure, timestamp};
 use abi::debug::{
     FailureCode, TRACE_FIRMWARE_START, TRACE_KERNEL_LINUX, TRACE_KERNEL_MULTIBOOT, TRACE_KERNEL_PVH,
 };
-use core::fmt::{Display, Write};
 use firmware_core::facts::{Facts, LogLevel, Options};
 use firmware_core::plan::{Entry, Plan};
-
-/// Writes to a console cannot fail; there is nowhere to report it if they did.
-macro_rules! say {
-    ($console:expr, $($format:tt)*) => {
-        let _ = writeln!($console, $($format)*);
-    };
-}
+use firmware_core::words::{Sink, Words, say};
 
 /// The log and the trace points, as the user has switched them on.
 pub struct Log {
@@ -75,7 +68,7 @@ impl Log {
     }
 
     #[inline(always)] // a test where nobody listens
-    fn phase(&mut self, name: &str, what: &dyn Display) {
+    fn phase(&mut self, name: &str, what: &dyn Words) {
         if let Some(console) = &mut self.console {
             tell(console, self.start, name, what);
         }
@@ -84,14 +77,40 @@ impl Log {
 
 #[cold]
 #[inline(never)]
-fn tell(console: &mut Console, start: u64, name: &str, what: &dyn Display) {
+fn tell(console: &mut Console, start: u64, name: &str, what: &dyn Words) {
     let cycles = timestamp().wrapping_sub(start);
-    say!(console, "qboot-rs: {name}: {what} (+{cycles} cycles)");
+    console.text("qboot-rs: ");
+    console.text(name);
+    console.text(": ");
+    what.say(console);
+    say!(console, " (+% cycles)\n", cycles);
+}
+
+/// A bug, at a line of a file.
+struct Bug<'a> {
+    file: &'a str,
+    line: u32,
+}
+
+impl Words for Bug<'_> {
+    fn say(&self, to: &mut dyn Sink) {
+        to.text("firmware bug: panic in ");
+        to.text(self.file);
+        say!(to, " line %", self.line);
+    }
+}
+
+/// Says where.
+pub fn panicked(file: &str, line: u32) -> ! {
+    fail(&Bug { file, line }, FailureCode::Panic)
 }
 
 /// Says why, tells the VMM, and stops.
-pub fn fail(error: &dyn Display, code: FailureCode) -> ! {
-    say!(Console::open(), "qboot-rs: {error}");
+pub fn fail(error: &dyn Words, code: FailureCode) -> ! {
+    let mut console = Console::open();
+    console.text("qboot-rs: ");
+    error.say(&mut console);
+    console.text("\n");
     report_failure(code);
     halt()
 }

@@ -4,73 +4,96 @@
 use crate::facts::Facts;
 use crate::kernel::Kernel;
 use crate::plan::{Entry, Plan};
-use core::fmt;
+use crate::words::{Sink, Words, display, say};
 
-impl fmt::Display for Facts<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} memory records, {} processors, {}, command line {} bytes, initrd {} bytes",
-            self.memory.len(),
-            self.processors.count(),
-            self.kernel,
-            self.cmdline_size,
-            self.initrd_size
-        )
+impl Words for Facts<'_> {
+    fn say(&self, to: &mut dyn Sink) {
+        let (records, processors) = (self.memory.len(), self.processors.count());
+        say!(to, "% memory records, % processors, ", records, processors);
+        self.kernel.say(to);
+        let (cmdline, initrd) = (self.cmdline_size, self.initrd_size);
+        say!(
+            to,
+            ", command line % bytes, initrd % bytes",
+            cmdline,
+            initrd
+        );
     }
 }
 
-impl fmt::Display for Kernel<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+display!(Facts<'_>);
+
+impl Words for Kernel<'_> {
+    fn say(&self, to: &mut dyn Sink) {
         match self {
-            Self::Pvh { image, entry } => write!(f, "PVH kernel at {image}, entry {entry:#x}"),
-            Self::Multiboot(kernel) => write!(
-                f,
-                "multiboot kernel for {}, entry {:#x}, {} modules",
-                kernel.image(),
-                kernel.entry,
-                kernel.info.mods_count
-            ),
+            Self::Pvh { image, entry } => {
+                to.text("PVH kernel at ");
+                image.say(to);
+                say!(to, ", entry #", entry);
+            }
+            Self::Multiboot(kernel) => {
+                to.text("multiboot kernel for ");
+                kernel.image().say(to);
+                say!(
+                    to,
+                    ", entry #, % modules",
+                    kernel.entry,
+                    kernel.info.mods_count
+                );
+            }
             Self::Linux64 { header, size }
             | Self::Linux32 { header, size }
             | Self::Linux16 { header, size, .. } => {
-                write!(
-                    f,
-                    "bzImage of {size} bytes, boot protocol {:#x}",
+                say!(
+                    to,
+                    "bzImage of % bytes, boot protocol #",
+                    size,
                     header.version
-                )
+                );
             }
         }
     }
 }
 
-impl fmt::Display for Plan<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "hand-off block {}", self.handoff.block)?;
+display!(Kernel<'_>);
+
+impl Words for Plan<'_> {
+    fn say(&self, to: &mut dyn Sink) {
+        to.text("hand-off block ");
+        self.handoff.block.say(to);
         if let Some(kernel) = self.kernel {
-            write!(f, ", kernel {kernel}")?;
+            to.text(", kernel ");
+            kernel.say(to);
         }
         if let Some(initrd) = self.initrd {
-            write!(f, ", initrd {initrd}")?;
+            to.text(", initrd ");
+            initrd.say(to);
         }
-        write!(f, ", {} map entries", self.memory.regions().len())
+        say!(to, ", % map entries", self.memory.regions().len());
     }
 }
 
-impl fmt::Display for Entry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+display!(Plan<'_>);
+
+impl Words for Entry {
+    fn say(&self, to: &mut dyn Sink) {
         match self {
             Self::Pvh { entry, start_info } => {
-                write!(f, "PVH entry {entry:#x}, start_info {start_info:#x}")
+                say!(to, "PVH entry #, start_info #", entry, start_info);
             }
-            Self::Multiboot { info, .. } => write!(f, "multiboot, information {info:#x}"),
+            Self::Multiboot { info, .. } => say!(to, "multiboot, information #", info),
             Self::Linux64 { entry, boot_params } => {
-                write!(f, "64-bit entry {entry:#x}, boot_params {boot_params:#x}")
+                say!(to, "64-bit entry #, boot_params #", entry, boot_params);
             }
-            Self::Linux16(real_mode) => write!(f, "16-bit entry in {}", real_mode.setup),
+            Self::Linux16(real_mode) => {
+                to.text("16-bit entry in ");
+                real_mode.setup.say(to);
+            }
             Self::Linux32 { entry, boot_params } => {
-                write!(f, "32-bit entry {entry:#x}, boot_params {boot_params:#x}")
+                say!(to, "32-bit entry #, boot_params #", entry, boot_params);
             }
         }
     }
 }
+
+display!(Entry);

@@ -8,8 +8,8 @@ use crate::kernel::KernelError;
 use crate::plan::PlanError;
 use crate::processors::CountError;
 use crate::smbios::SmbiosError;
+use crate::words::{Sink, Words, display, say};
 use abi::debug::FailureCode;
-use core::fmt;
 
 /// Everything that can go wrong between the first question and the kernel.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -59,25 +59,27 @@ impl BootError {
     }
 }
 
-impl fmt::Display for BootError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Words for BootError {
+    fn say(&self, to: &mut dyn Sink) {
         match self {
-            Self::FwCfgAbsent { found } => write!(
-                f,
-                "fw_cfg device: expected the signature \"QEMU\" at ports 0x510 and 0x511, \
-                 found {found:#010x}"
+            Self::FwCfgAbsent { found } => say!(
+                to,
+                "fw_cfg device: expected the signature \"QEMU\" at ports 0x510 and 0x511, found #",
+                found
             ),
-            Self::Transfer(error) => error.fmt(f),
-            Self::Directory(error) => error.fmt(f),
-            Self::MemoryMap(error) => error.fmt(f),
-            Self::Processors(error) => error.fmt(f),
-            Self::Kernel(error) => error.fmt(f),
-            Self::Acpi(error) => error.fmt(f),
-            Self::Smbios(error) => error.fmt(f),
-            Self::Plan(error) => error.fmt(f),
+            Self::Transfer(error) => error.say(to),
+            Self::Directory(error) => error.say(to),
+            Self::MemoryMap(error) => error.say(to),
+            Self::Processors(error) => error.say(to),
+            Self::Kernel(error) => error.say(to),
+            Self::Acpi(error) => error.say(to),
+            Self::Smbios(error) => error.say(to),
+            Self::Plan(error) => error.say(to),
         }
     }
 }
+
+display!(BootError);
 
 macro_rules! from {
     ($($cause:ty => $variant:ident),* $(,)?) => {$(

@@ -8,9 +8,9 @@ use crate::error::BootError;
 use crate::fw_cfg::{KnownFiles, TransferError, Transport};
 use crate::kernel::{Kernel, SetupBuffer};
 use crate::processors::{Identity, Processors};
+use crate::words::{Sink, Words, display, say};
 use abi::e820::E820Entry;
 use abi::fw_cfg::{Key, file};
-use core::fmt;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Most records the firmware takes from `etc/e820`.
@@ -146,19 +146,27 @@ pub enum MemoryMapError {
     },
 }
 
-impl fmt::Display for MemoryMapError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Words for MemoryMapError {
+    fn say(&self, to: &mut dyn Sink) {
         let name = file::E820;
         match self {
-            Self::Absent => write!(
-                f,
-                "fw_cfg file {name}: expected a memory map, found no such file"
-            ),
-            Self::Size { found } => write!(
-                f,
-                "fw_cfg file {name}: expected 1 to {MAX_RECORDS} records of 20 bytes, \
-                 found {found} bytes"
-            ),
+            Self::Absent => {
+                to.text("fw_cfg file ");
+                to.text(name);
+                to.text(": expected a memory map, found no such file");
+            }
+            Self::Size { found } => {
+                to.text("fw_cfg file ");
+                to.text(name);
+                say!(
+                    to,
+                    ": expected 1 to % records of 20 bytes, found % bytes",
+                    MAX_RECORDS,
+                    found
+                );
+            }
         }
     }
 }
+
+display!(MemoryMapError);

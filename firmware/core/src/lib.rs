@@ -35,3 +35,4 @@ pub mod plan;
 pub mod processors;
 pub mod smbios;
 pub mod tables;
+pub mod words;

@@ -4,7 +4,7 @@
 //! Spec: Intel SDM volume 3, section 9.9 (APIC IDs are made of package, core and thread fields of
 //! CPUID-defined width); `fw_cfg` gives only the number.
 
-use core::fmt;
+use crate::words::{Sink, Words, display, say};
 
 /// The most processors a machine with 8-bit APIC IDs can have: ID 0xff means all of them.
 pub const MAX_PROCESSORS: u16 = 255;
@@ -140,15 +140,18 @@ pub struct CountError {
     pub found: u16,
 }
 
-impl fmt::Display for CountError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "processors: expected 1 to {MAX_PROCESSORS}, found {}",
+impl Words for CountError {
+    fn say(&self, to: &mut dyn Sink) {
+        say!(
+            to,
+            "processors: expected 1 to %, found %",
+            MAX_PROCESSORS,
             self.found
-        )
+        );
     }
 }
+
+display!(CountError);
 
 #[cfg(test)]
 mod test {

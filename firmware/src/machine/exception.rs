@@ -5,7 +5,7 @@
 
 use abi::debug::FailureCode;
 use abi::layout::{ROM_ALIAS_END, ROM_ALIAS_START};
-use core::fmt;
+use firmware_core::words::{Sink, Words, say};
 
 /// Vectors whose frame starts with an error code (SDM volume 3, table 7-1).
 const WITH_ERROR_CODE: u64 =
@@ -54,19 +54,20 @@ impl ExceptionFrame {
     }
 }
 
-impl fmt::Display for ExceptionFrame {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Words for ExceptionFrame {
+    fn say(&self, to: &mut dyn Sink) {
         let (vector, rip) = (self.vector, self.rip);
         match self.code() {
-            FailureCode::Panic => write!(f, "firmware bug: exception {vector} at {rip:#x}")?,
-            _ => write!(
-                f,
-                "kernel: expected it to take over, found exception {vector} at {rip:#x}"
-            )?,
+            FailureCode::Panic => say!(to, "firmware bug: exception % at #", vector, rip),
+            _ => say!(
+                to,
+                "kernel: expected it to take over, found exception % at #",
+                vector,
+                rip
+            ),
         }
-        match self.error_code {
-            Some(code) => write!(f, ", error code {code:#x}"),
-            None => Ok(()),
+        if let Some(code) = self.error_code {
+            say!(to, ", error code #", code);
         }
     }
 }

@@ -24,7 +24,7 @@ pub use cpu::{halt, timestamp};
 pub use exception::ExceptionFrame;
 pub use fw_cfg::{FwCfg, PATIENCE};
 pub use mtrr::set_memory_types;
-pub use ports::{ReportPort, com1, has_debug_console, report, report_failure};
+pub use ports::{ReportPort, UartPorts, has_debug_console, report, report_failure, uart};
 pub use shadow::show;
 
 use abi::bios::Bda;

@@ -3,7 +3,7 @@
 
 use super::MAX_BLOBS;
 use crate::fw_cfg::{DirectoryError, TransferError};
-use core::fmt;
+use crate::words::{Sink, Words, display, say};
 
 /// What is wrong with the script.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -95,58 +95,70 @@ impl From<DirectoryError> for Problem {
     }
 }
 
-impl fmt::Display for LoaderError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Words for LoaderError {
+    fn say(&self, to: &mut dyn Sink) {
         match self {
-            Self::Transfer(error) => error.fmt(f),
-            Self::ScriptSize { found } => write!(
-                f,
+            Self::Transfer(error) => error.say(to),
+            Self::ScriptSize { found } => say!(
+                to,
                 "ACPI loader script: expected a whole number of 128-byte commands, \
-                 found {found} bytes"
+                 found % bytes",
+                found
             ),
             Self::Command { index, problem } => {
-                write!(f, "ACPI loader command {index}: {problem}")
+                say!(to, "ACPI loader command %: ", index);
+                problem.say(to);
             }
-            Self::NoRoom { size, align } => write!(
-                f,
-                "ACPI tables: expected room for {size:#x} bytes at a multiple of {align:#x}, \
-                 found none"
+            Self::NoRoom { size, align } => say!(
+                to,
+                "ACPI tables: expected room for # bytes at a multiple of #, found none",
+                size,
+                align
             ),
         }
     }
 }
 
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+display!(LoaderError);
+
+impl Words for Problem {
+    fn say(&self, to: &mut dyn Sink) {
         match self {
-            Self::Transfer(error) => error.fmt(f),
-            Self::Directory(error) => error.fmt(f),
-            Self::Unterminated => {
-                f.write_str("expected a file name that ends with a NUL, found none")
-            }
-            Self::NoSuchFile => f.write_str("expected a file of fw_cfg, found another name"),
-            Self::Twice => f.write_str("expected a file once, found it a second time"),
-            Self::NotLoaded => f.write_str("expected a file that is loaded, found one that is not"),
-            Self::TooManyFiles => write!(f, "expected at most {MAX_BLOBS} files, found more"),
+            Self::Transfer(error) => error.say(to),
+            Self::Directory(error) => error.say(to),
+            Self::Unterminated => to.text("expected a file name that ends with a NUL, found none"),
+            Self::NoSuchFile => to.text("expected a file of fw_cfg, found another name"),
+            Self::Twice => to.text("expected a file once, found it a second time"),
+            Self::NotLoaded => to.text("expected a file that is loaded, found one that is not"),
+            Self::TooManyFiles => say!(to, "expected at most % files, found more", MAX_BLOBS),
             Self::Align(found) => {
-                write!(
-                    f,
-                    "expected an alignment that is a power of two, found {found:#x}"
-                )
+                say!(
+                    to,
+                    "expected an alignment that is a power of two, found #",
+                    found
+                );
             }
-            Self::Zone(found) => write!(f, "expected zone 1 or 2, found {found}"),
+            Self::Zone(found) => say!(to, "expected zone 1 or 2, found %", found),
             Self::PointerSize(found) => {
-                write!(f, "expected a number of 1, 2, 4 or 8 bytes, found {found}")
+                say!(
+                    to,
+                    "expected a number of 1, 2, 4 or 8 bytes, found %",
+                    found
+                );
             }
             Self::Outside {
                 offset,
                 length,
                 size,
-            } => write!(
-                f,
-                "expected a range inside a file of {size:#x} bytes, \
-                 found {length:#x} bytes at {offset:#x}"
+            } => say!(
+                to,
+                "expected a range inside a file of # bytes, found # bytes at #",
+                size,
+                length,
+                offset
             ),
         }
     }
 }
+
+display!(Problem);

@@ -6,8 +6,8 @@
 //! Keys of files change from boot to boot; only names are stable.
 
 use super::{TransferError, Transport};
+use crate::words::{Sink, Words, display, say};
 use abi::fw_cfg::{DEFAULT_FILE_SLOTS, FILE_NAME_SIZE, FileCount, FileEntry, Key, MAX_FILES, file};
-use core::fmt;
 use core::num::NonZeroU16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -225,19 +225,23 @@ impl From<TransferError> for DirectoryError {
     }
 }
 
-impl fmt::Display for DirectoryError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Words for DirectoryError {
+    fn say(&self, to: &mut dyn Sink) {
         match self {
-            Self::Transfer(error) => error.fmt(f),
+            Self::Transfer(error) => error.say(to),
             Self::TooManyFiles { found } => {
-                write!(
-                    f,
-                    "fw_cfg file directory: expected at most {MAX_FILES} files, found {found}"
-                )
+                say!(
+                    to,
+                    "fw_cfg file directory: expected at most % files, found %",
+                    MAX_FILES,
+                    found
+                );
             }
         }
     }
 }
+
+display!(DirectoryError);
 
 #[cfg(test)]
 mod test {

@@ -9,8 +9,8 @@ mod directory;
 pub use directory::{Directory, DirectoryBuffer, DirectoryError, File, KnownFiles, same_name};
 
 use crate::memory::Range;
+use crate::words::{Sink, Words, display, say};
 use abi::fw_cfg::Key;
-use core::fmt;
 
 /// How bytes come out of the device: by DMA or by port reads, the head does not care.
 pub trait Transport {
@@ -88,12 +88,16 @@ pub struct TransferError {
     pub control: u32,
 }
 
-impl fmt::Display for TransferError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "fw_cfg item {:#x}: expected {} bytes, found DMA status {:#x}",
-            self.key.0, self.length, self.control
-        )
+impl Words for TransferError {
+    fn say(&self, to: &mut dyn Sink) {
+        say!(
+            to,
+            "fw_cfg item #: expected % bytes, found DMA status #",
+            self.key.0,
+            self.length,
+            self.control
+        );
     }
 }
+
+display!(TransferError);

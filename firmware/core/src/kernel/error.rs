@@ -4,8 +4,8 @@
 use super::MultibootError;
 use crate::fw_cfg::TransferError;
 use crate::memory::Range;
+use crate::words::{Sink, Words, display, say};
 use abi::linux::{ENTRY_64_OFFSET, MAX_SETUP_SECTORS};
-use core::fmt;
 
 /// Why the kernel cannot be started.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -77,55 +77,65 @@ impl From<TransferError> for KernelError {
     }
 }
 
-impl fmt::Display for KernelError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Words for KernelError {
+    fn say(&self, to: &mut dyn Sink) {
         match self {
-            Self::Transfer(error) => error.fmt(f),
-            Self::Absent => f.write_str("kernel: expected one in fw_cfg, found none"),
-            Self::Multiboot(error) => error.fmt(f),
-            Self::EntryOutside { entry, image } => write!(
-                f,
-                "kernel: expected its entry point inside the image at {image}, found {entry:#x}"
+            Self::Transfer(error) => error.say(to),
+            Self::Absent => to.text("kernel: expected one in fw_cfg, found none"),
+            Self::Multiboot(error) => error.say(to),
+            Self::EntryOutside { entry, image } => {
+                to.text("kernel: expected its entry point inside the image at ");
+                image.say(to);
+                say!(to, ", found #", entry);
+            }
+            Self::NotLinux { boot_flag, magic } => say!(
+                to,
+                "kernel: expected a Linux setup header (0xaa55, HdrS), found #, #",
+                boot_flag,
+                magic
             ),
-            Self::NotLinux { boot_flag, magic } => write!(
-                f,
-                "kernel: expected a Linux setup header (0xaa55, HdrS), \
-                 found {boot_flag:#x}, {magic:#x}"
+            Self::ProtocolTooOld { found } => say!(
+                to,
+                "kernel: expected boot protocol 2.00 or later, found version #",
+                found
             ),
-            Self::ProtocolTooOld { found } => write!(
-                f,
-                "kernel: expected boot protocol 2.00 or later, found version {found:#x}"
+            Self::Jump { found } => say!(
+                to,
+                "kernel: expected a jump over its setup header (0xeb, 0 to 0x7f), found #, #",
+                found[0],
+                found[1]
             ),
-            Self::Jump { found } => write!(
-                f,
-                "kernel: expected a jump over its setup header (0xeb, 0 to 0x7f), \
-                 found {:#x}, {:#x}",
-                found[0], found[1]
+            Self::SetupTooLong { sectors } => say!(
+                to,
+                "kernel: expected a setup part of at most % sectors, found %",
+                MAX_SETUP_SECTORS,
+                sectors
             ),
-            Self::SetupTooLong { sectors } => write!(
-                f,
-                "kernel: expected a setup part of at most {MAX_SETUP_SECTORS} sectors, \
-                 found {sectors}"
+            Self::SetupTruncated { declared, size } => say!(
+                to,
+                "kernel: expected a setup part of # bytes by its header, found #",
+                declared,
+                size
             ),
-            Self::SetupTruncated { declared, size } => write!(
-                f,
-                "kernel: expected a setup part of {declared:#x} bytes by its header, \
-                 found {size:#x}"
+            Self::TooShort { size } => say!(
+                to,
+                "kernel: expected more than # bytes behind the setup part, found #",
+                ENTRY_64_OFFSET,
+                size
             ),
-            Self::TooShort { size } => write!(
-                f,
-                "kernel: expected more than {ENTRY_64_OFFSET:#x} bytes behind the setup part, \
-                 found {size:#x}"
+            Self::Truncated { declared, size } => say!(
+                to,
+                "kernel: expected # bytes behind the setup part by its header, found #",
+                declared,
+                size
             ),
-            Self::Truncated { declared, size } => write!(
-                f,
-                "kernel: expected {declared:#x} bytes behind the setup part by its header, \
-                 found {size:#x}"
-            ),
-            Self::Alignment { found } => write!(
-                f,
-                "kernel: expected kernel_alignment to be a power of two, found {found:#x}"
+            Self::Alignment { found } => say!(
+                to,
+                "kernel: expected kernel_alignment to be a power of two, found #",
+                found
             ),
         }
     }
 }
+
+display!(KernelError);

@@ -9,9 +9,9 @@
 use super::KernelError;
 use crate::fw_cfg::Transport;
 use crate::memory::Range;
+use crate::words::{Sink, Words, display, say};
 use abi::fw_cfg::Key;
 use abi::multiboot::{Info, InfoFlags, Module};
-use core::fmt;
 use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -161,13 +161,14 @@ impl From<MultibootError> for KernelError {
     }
 }
 
-impl fmt::Display for MultibootError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Words for MultibootError {
+    fn say(&self, to: &mut dyn Sink) {
         match *self {
-            Self::InfoSize { found } => write!(
-                f,
-                "multiboot information: expected {} bytes, found {found}",
-                size_of::<Info>()
+            Self::InfoSize { found } => say!(
+                to,
+                "multiboot information: expected % bytes, found %",
+                size_of::<Info>(),
+                found
             ),
             Self::Misplaced {
                 part,
@@ -181,13 +182,19 @@ impl fmt::Display for MultibootError {
                     Part::Module => "module",
                     Part::ModuleString => "module string",
                 };
-                write!(
-                    f,
-                    "multiboot {part}: expected it in {:#x}..{:#x}, found {size:#x} bytes at \
-                     {start:#x}",
-                    free.start, free.end
-                )
+                to.text("multiboot ");
+                to.text(part);
+                say!(
+                    to,
+                    ": expected it in #..#, found # bytes at #",
+                    free.start,
+                    free.end,
+                    size,
+                    start
+                );
             }
         }
     }
 }
+
+display!(MultibootError);

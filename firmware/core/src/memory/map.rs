@@ -6,8 +6,8 @@
 //! kind are merged, so that what we publish needs no cleaning up.
 
 use super::Range;
+use crate::words::{Sink, Words, display, say};
 use abi::e820::{MAX_ENTRIES, TYPE_RAM};
-use core::fmt;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// One range and its E820 type.
@@ -44,14 +44,17 @@ impl Region {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct MapFull;
 
-impl fmt::Display for MapFull {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "memory map: expected at most {MAX_ENTRIES} separate ranges, found more"
-        )
+impl Words for MapFull {
+    fn say(&self, to: &mut dyn Sink) {
+        say!(
+            to,
+            "memory map: expected at most % separate ranges, found more",
+            MAX_ENTRIES
+        );
     }
 }
+
+display!(MapFull);
 
 /// A sorted set of [`Region`]s in lent memory.
 #[derive(Debug)]

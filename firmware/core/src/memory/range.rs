@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A range of guest-physical addresses.
 
-use core::fmt;
+use crate::words::{Sink, Words, display, say};
 
 /// The guest-physical addresses from `start` up to, not including, `end`. Never wraps.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -66,8 +66,10 @@ impl Range {
     }
 }
 
-impl fmt::Display for Range {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#x}..{:#x}", self.start, self.end)
+impl Words for Range {
+    fn say(&self, to: &mut dyn Sink) {
+        say!(to, "#..#", self.start, self.end);
     }
 }
+
+display!(Range);

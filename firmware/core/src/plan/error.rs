@@ -3,9 +3,9 @@
 
 use crate::acpi::LoaderError;
 use crate::memory::{MapFull, Range};
+use crate::words::{Sink, Words, display, say};
 use abi::debug::FailureCode;
 use abi::layout::{HANDOFF_FLOOR, LOW_RAM_END};
-use core::fmt;
 
 /// What does not fit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -96,53 +96,69 @@ impl From<MapFull> for PlanError {
     }
 }
 
-impl fmt::Display for PlanError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Words for PlanError {
+    fn say(&self, to: &mut dyn Sink) {
         match self {
-            Self::Acpi(error) => error.fmt(f),
-            Self::MapFull(error) => error.fmt(f),
-            Self::RecordWraps { addr, size } => write!(
-                f,
-                "memory map: expected ranges inside the address space, \
-                 found {size:#x} bytes at {addr:#x}"
+            Self::Acpi(error) => error.say(to),
+            Self::MapFull(error) => error.say(to),
+            Self::RecordWraps { addr, size } => say!(
+                to,
+                "memory map: expected ranges inside the address space, found # bytes at #",
+                size,
+                addr
             ),
-            Self::NoConventionalMemory { ram } => write!(
-                f,
-                "memory: expected RAM in all of the first 640 KiB, found {ram:#x} bytes in all"
+            Self::NoConventionalMemory { ram } => say!(
+                to,
+                "memory: expected RAM in all of the first 640 KiB, found # bytes in all",
+                ram
             ),
-            Self::HandoffFull => write!(
-                f,
-                "hand-off block: expected all to fit between {HANDOFF_FLOOR:#x} and \
-                 {LOW_RAM_END:#x}, found more"
+            Self::HandoffFull => say!(
+                to,
+                "hand-off block: expected all to fit between # and #, found more",
+                HANDOFF_FLOOR,
+                LOW_RAM_END
             ),
-            Self::CommandLine { found, limit } => write!(
-                f,
-                "kernel command line: expected at most {limit} bytes with its NUL, found {found}"
+            Self::CommandLine { found, limit } => say!(
+                to,
+                "kernel command line: expected at most % bytes with its NUL, found %",
+                limit,
+                found
             ),
-            Self::ImageOutsideRam { image, floor } => write!(
-                f,
-                "kernel: expected its image in free RAM between {floor:#x} and 4 GiB, \
-                 found it at {image}"
-            ),
-            Self::LowKernel { size } => write!(
-                f,
-                "kernel: expected at most 0x80000 bytes of one that is not loaded high, \
-                 found {size:#x}"
+            Self::ImageOutsideRam { image, floor } => {
+                say!(
+                    to,
+                    "kernel: expected its image in free RAM between # and 4 GiB, found it at ",
+                    floor
+                );
+                image.say(to);
+            }
+            Self::LowKernel { size } => say!(
+                to,
+                "kernel: expected at most 0x80000 bytes of one that is not loaded \
+                 high, found #",
+                size
             ),
             Self::KernelPlacement {
                 needed,
                 preferred,
                 ram,
-            } => write!(
-                f,
-                "kernel: expected {needed:#x} bytes of RAM at or above {preferred:#x}, \
-                 found {ram:#x} bytes in all"
+            } => say!(
+                to,
+                "kernel: expected # bytes of RAM at or above #, found # bytes in all",
+                needed,
+                preferred,
+                ram
             ),
-            Self::Initrd { size, ceiling, ram } => write!(
-                f,
-                "initrd: expected {size:#x} free bytes of RAM between 1 MiB and {ceiling:#x}, \
-                 found {ram:#x} bytes in all"
+            Self::Initrd { size, ceiling, ram } => say!(
+                to,
+                "initrd: expected # free bytes of RAM between 1 MiB and #, found # \
+                 bytes in all",
+                size,
+                ceiling,
+                ram
             ),
         }
     }
 }
+
+display!(PlanError);

@@ -2,7 +2,7 @@
 //! Why the VMM's SMBIOS files make no sense.
 
 use crate::acpi::Problem;
-use core::fmt;
+use crate::words::{Sink, Words, display, say};
 
 /// What is wrong with the anchor or the table.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -30,23 +30,33 @@ pub enum SmbiosError {
     },
 }
 
-impl fmt::Display for SmbiosError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Words for SmbiosError {
+    fn say(&self, to: &mut dyn Sink) {
         match self {
-            Self::File(problem) => write!(f, "SMBIOS files: {problem}"),
-            Self::Anchor { found, size } => write!(
-                f,
+            Self::File(problem) => {
+                to.text("SMBIOS files: ");
+                problem.say(to);
+            }
+            Self::Anchor { found, size } => say!(
+                to,
                 "SMBIOS anchor: expected _SM_ and _DMI_ in 31 bytes or _SM3_ in 24, \
-                 found {found:#x} in {size}"
+                 found # in %",
+                found,
+                size
             ),
-            Self::TableLength { found, limit } => write!(
-                f,
-                "SMBIOS table: expected at most {limit} bytes, found {found}"
+            Self::TableLength { found, limit } => say!(
+                to,
+                "SMBIOS table: expected at most % bytes, found %",
+                limit,
+                found
             ),
-            Self::Structure { offset } => write!(
-                f,
-                "SMBIOS structure at {offset:#x}: expected its end in the table, found none"
+            Self::Structure { offset } => say!(
+                to,
+                "SMBIOS structure at #: expected its end in the table, found none",
+                offset
             ),
         }
     }
 }
+
+display!(SmbiosError);
