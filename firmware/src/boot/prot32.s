@@ -24,11 +24,10 @@ prot32:
     bt $29, %edx                    # LM: long mode
     jnc no_long_mode
 
-    # Virtual wire mode (MP Specification 1.4, 3.6.2.2): the 8259 pair's interrupts arrive at LINT0,
-    # NMI at LINT1. Every processor with long mode has a local APIC; a machine that takes it away
-    # drops the stores. Here, because page tables may not reach that far.
+    # Virtual wire mode (MP Specification 1.4, 3.6.2.2), but for LINT0: it carries the 8259 pair's
+    # interrupts and is opened by whoever programs the pair. Every processor with long mode has a
+    # local APIC; a machine that takes it away drops the stores.
     movl $0x1ff, {local_apic} + 0xf0    # spurious vector 0xff, APIC on
-    movl $0x700, {local_apic} + 0x350   # LVT LINT0: ExtINT
     movl $0x400, {local_apic} + 0x360   # LVT LINT1: NMI
 
     mov $pml4_1g, %ecx              # stands ready in the image
@@ -61,7 +60,9 @@ no_1g_pages:
     lea 0x2023(%ebx), %eax          # PDPT[0] = the page directory
     mov %eax, 0x1000(%ebx)
     mov %eax, 0x1018(%ebx)          # PDPT[3] = the same, for the last GiB below 4 GiB
+    mov %eax, 0x1018(%ebx)          # PDPT[3], too, whose 2 MiB at 0 nobody minds
     movl $0xe3, 0x2000(%ebx)        # PD[0] = 2 MiB at 0
+    movl ${local_apic} + 0xfb, 0x2000 + ({local_apic} >> 21 & 511) * 8(%ebx) # local APIC, uncached
     movl $0xffe000e3, 0x2ff8(%ebx)  # PD[511] = 2 MiB below 4 GiB, where the image is, too
     mov %ebx, %ecx
     jmp choose

@@ -8,6 +8,7 @@
     .section .boot, "ax"
     .code16
 real16:
+    cli                             # a program in real mode may come here, too
     cld
     # The operand is addressed by its offset in the image; the table's own base is its address
     # below 1 MiB.

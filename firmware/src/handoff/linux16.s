@@ -20,6 +20,7 @@ linux16:
     xor %edx, %edx
     wrmsr
     mov %eax, %cr4                  # 0
+    movl $0x700, {local_apic} + 0x350   # LVT LINT0: ExtINT; resident_start programs the 8259 pair
     ljmp ${code16}, $1f - {image}
 
     .code16

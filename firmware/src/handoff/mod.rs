@@ -25,6 +25,7 @@ global_asm!(
     code16 = const CODE16,
     data16 = const DATA16,
     image = const abi::layout::ROM_ALIAS_START,
+    local_apic = const abi::layout::LOCAL_APIC_ADDR,
     code32 = const CODE32,
     tss = const TSS,
     boot_cs = const CODE64, // `__BOOT_CS` has one number in both modes

@@ -150,6 +150,7 @@ wait_microseconds:
     mul %ecx
     shrd $16, %edx, %eax
     mov %eax, %ecx                  # counts to wait for
+    sti                             # ticks go on meanwhile
 2:  call pit_count
     sub %ax, %bx                    # since the last look; it counts down
     movzwl %bx, %edx

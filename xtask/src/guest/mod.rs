@@ -246,6 +246,27 @@ pub fn kvm_modules(workspace: &Workspace) -> Result<Vec<PathBuf>> {
     Ok(KVM_MODULES.map(|name| directory.join(name)).to_vec())
 }
 
+/// A program that a package holds, by its file name.
+pub fn program(workspace: &Workspace, package: &str, name: &str) -> Result<PathBuf> {
+    let wanted = cache::Wanted {
+        name: package,
+        versioned: false,
+        files: &[name],
+    };
+    let directory = cache::obtain(workspace, &wanted, false, |package| {
+        let mut parts = Vec::new();
+        deb::extract(package, |path, file| {
+            if path.rsplit('/').next() == Some(name) {
+                parts.push((name.to_owned(), bytes(file)?));
+                return Ok(deb::Progress::Complete);
+            }
+            Ok(deb::Progress::Continue)
+        })?;
+        complete(package, parts, 1)
+    })?;
+    Ok(directory.join(name))
+}
+
 /// The static busybox.
 pub fn busybox(workspace: &Workspace, update: bool) -> Result<PathBuf> {
     let package = cache::Wanted {

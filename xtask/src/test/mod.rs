@@ -13,6 +13,7 @@ mod pci;
 mod placement;
 mod programs;
 mod promises;
+mod real_mode;
 mod refusals;
 pub mod report;
 mod stock;
@@ -121,6 +122,7 @@ fn cases() -> Vec<Case> {
     cases.extend(promises::cases());
     cases.extend(multiboot::cases());
     cases.extend(programs::cases());
+    cases.extend(real_mode::cases());
     cases.extend(boards::cases());
     cases.extend(stock::cases());
     cases.extend(oracle::cases());
