@@ -287,9 +287,7 @@ pub fn special() -> Vec<Cell> {
                         Extra::Generation | Extra::Nvdimm => !microvm && acpi,
                         Extra::Pcie => microvm && acpi,
                         Extra::Slots => microvm,
-                        Extra::Smbios3 => !microvm,
-                        // Not there yet.
-                        Extra::Devices => false,
+                        Extra::Devices | Extra::Smbios3 => !microvm,
                         Extra::None | Extra::Topology => true,
                     };
                     let cell = Cell {

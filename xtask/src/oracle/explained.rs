@@ -262,12 +262,6 @@ const EXPLAINED: &[Explained] = &[
     ),
     line(
         BOTH,
-        What::Field("boot_params.loadflags"),
-        entered_higher,
-        "without real mode there is no heap: CAN_USE_HEAP is not set",
-    ),
-    line(
-        BOTH,
         What::Field("boot_params.heap_end"),
         bzimage,
         "without real mode there is no heap, and with it ours ends where the stack begins",
@@ -498,21 +492,6 @@ const EXPLAINED: &[Explained] = &[
         What::Field("start_info.rsdp"),
         |cell| q35(cell) && !cell.acpi,
         "where QEMU has no ACPI tables SeaBIOS makes up its own, if it knows the chipset",
-    ),
-    // ---- not there yet: PCI ----
-    line(
-        SEABIOS,
-        What::Values("pci.*.bar*", |_, ours, _| {
-            ours.iter().all(|value| value.ends_with("nowhere"))
-        }),
-        pc,
-        "not there yet: BARs that nobody has assigned",
-    ),
-    line(
-        BOTH,
-        What::Field("pci.0x0:0x1f.*.interrupt"),
-        q35,
-        "not there yet: the interrupt lines of q35's own functions",
     ),
     // ---- SMBIOS ----
     line(
