@@ -58,4 +58,6 @@ macro_rules! targets {
     };
 }
 
-targets!(bzimage, directory, e820, loader, registers, smbios, virtio);
+targets!(
+    bzimage, directory, e820, loader, pci, registers, smbios, virtio
+);

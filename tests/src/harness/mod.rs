@@ -12,6 +12,7 @@ mod input;
 mod loader;
 mod machine;
 pub mod mutate;
+mod pci;
 mod registers;
 mod sentence;
 mod smbios;
@@ -21,6 +22,7 @@ pub use bzimage::bzimage;
 pub use directory::directory;
 pub use e820::e820;
 pub use loader::loader;
+pub use pci::pci;
 pub use registers::registers;
 pub use smbios::smbios;
 pub use virtio::virtio;
@@ -29,11 +31,12 @@ pub use virtio::virtio;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     ("bzimage", bzimage),
     ("directory", directory),
     ("e820", e820),
     ("loader", loader),
+    ("pci", pci),
     ("registers", registers),
     ("smbios", smbios),
     ("virtio", virtio),

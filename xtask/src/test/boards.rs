@@ -19,16 +19,61 @@ struct Board {
     tables: &'static [&'static str],
 }
 
-const BOARDS: [Board; 1] = [Board {
-    name: "microvm",
-    machine: "microvm",
-    devices: &[
-        "virtio-blk-device,drive=root",
-        "virtio-net-device,netdev=net",
-    ],
-    found: &[],
-    tables: &["APIC", "DSDT", "FACP"],
-}];
+/// The disk uses message-signalled interrupts, the network card its interrupt line.
+const DISK: &str = "virtio-blk-pci,drive=root";
+const NET: &str = "virtio-net-pci,netdev=net,romfile=,vectors=0";
+
+const BOARDS: [Board; 4] = [
+    Board {
+        name: "microvm",
+        machine: "microvm",
+        devices: &[
+            "virtio-blk-device,drive=root",
+            "virtio-net-device,netdev=net",
+        ],
+        found: &[],
+        tables: &["APIC", "DSDT", "FACP"],
+    },
+    Board {
+        name: "pc",
+        machine: "pc",
+        devices: &[DISK, NET],
+        found: &[
+            "pci 0000:00:02.0 0x1af4 0x1001 virtio-pci",
+            "pci 0000:00:03.0 0x1af4 0x1000 virtio-pci",
+            "dmi product_name Standard PC (i440FX + PIIX, 1996)",
+        ],
+        tables: &["APIC", "DSDT", "FACP", "FACS", "HPET", "WAET"],
+    },
+    Board {
+        name: "q35",
+        machine: "q35",
+        devices: &[DISK, NET],
+        found: &[
+            "pci 0000:00:01.0 0x1af4 0x1001 virtio-pci",
+            "pci 0000:00:02.0 0x1af4 0x1000 virtio-pci",
+            "dmi product_name Standard PC (Q35 + ICH9, 2009)",
+        ],
+        tables: &["APIC", "DSDT", "FACP", "FACS", "HPET", "MCFG", "WAET"],
+    },
+    Board {
+        name: "q35-port",
+        machine: "q35",
+        devices: &[
+            // Without ACPI the kernel's own hot-plugging takes the slot for empty, whatever firmware.
+            "pcie-root-port,id=rp,slot=1,hotplug=off",
+            "virtio-blk-pci,drive=root,bus=rp",
+            NET,
+        ],
+        found: &[
+            "pci 0000:00:01.0 0x1b36 0x000c pcieport",
+            "pci 0000:01:00.0 0x1af4 0x1042 virtio-pci",
+            "pci 0000:00:02.0 0x1af4 0x1000 virtio-pci",
+            "dmi product_name Standard PC (Q35 + ICH9, 2009)",
+        ],
+        tables: &["APIC", "DSDT", "FACP", "FACS", "HPET", "MCFG", "WAET"],
+    },
+];
 
 /// Every board with every kernel format, one processor and four, with and without ACPI.
 pub fn cases() -> Vec<Case> {
@@ -167,5 +212,6 @@ mod test {
 
         assert!(why(verify("", &BOARDS[0], false)).contains("`root /dev/vda ext4`"));
         assert!(why(verify(SAID, &BOARDS[0], true)).contains("found []"));
+        assert!(why(verify(SAID, &BOARDS[1], false)).contains("0x1001"));
     }
 }
