@@ -40,8 +40,8 @@ impl Console {
 }
 
 impl Sink for Console {
-    fn text(&mut self, text: &str) {
-        for byte in text.bytes() {
+    fn bytes(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
             if let Some(com1) = &mut self.com1 {
                 if byte == b'\n' {
                     com1.send_bytes_exact(b"\r");

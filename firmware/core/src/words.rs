@@ -10,8 +10,13 @@ use zerocopy::little_endian::{U16, U32, U64};
 
 /// Where words go.
 pub trait Sink {
+    /// Takes the next words, in UTF-8.
+    fn bytes(&mut self, bytes: &[u8]);
+
     /// Takes the next words.
-    fn text(&mut self, text: &str);
+    fn text(&mut self, text: &str) {
+        self.bytes(text.as_bytes());
+    }
 }
 
 /// What can be said.
@@ -60,38 +65,45 @@ pub const fn places(text: &str) -> usize {
 /// Says `text` with `numbers` in their places.
 #[inline(never)]
 pub fn sentence(to: &mut dyn Sink, text: &str, numbers: &[u64]) {
-    let mut numbers = numbers.iter();
-    for part in text.split_inclusive(['%', '#']) {
-        let (words, base) = match part.as_bytes() {
-            [.., b'%'] => (part.strip_suffix('%'), 10),
-            [.., b'#'] => (part.strip_suffix('#'), 16),
-            _ => (None, 0),
-        };
-        to.text(words.unwrap_or(part));
-        if let (Some(_), Some(number)) = (words, numbers.next()) {
-            digits(*number, base, to);
-        }
+    let mut rest = text.as_bytes();
+    for number in numbers {
+        let place = rest.iter().position(|byte| matches!(byte, b'%' | b'#'));
+        let (words, others) = rest
+            .split_at_checked(place.unwrap_or_default())
+            .unwrap_or_default();
+        to.bytes(words);
+        let [kind, others @ ..] = others else { return };
+        digits(*number, *kind == b'#', to);
+        rest = others;
     }
+    to.bytes(rest);
 }
 
 /// Without leading zeros; hexadecimal with `0x` before it.
-fn digits(mut value: u64, base: u64, to: &mut dyn Sink) {
-    let mut digits = [0; 20]; // of u64::MAX
-    let mut first = digits.len();
-    for (index, digit) in digits.iter_mut().enumerate().rev() {
+fn digits(mut value: u64, hexadecimal: bool, to: &mut dyn Sink) {
+    let base = if hexadecimal { 16 } else { 10 };
+    let mut digits = [0; 22]; // of u64::MAX
+    let mut unused = digits.as_mut_slice();
+    let mut put = |digit: u8| {
+        if let Some((last, others)) = core::mem::take(&mut unused).split_last_mut() {
+            *last = digit;
+            unused = others;
+        }
+    };
+    loop {
         let [low, ..] = value.checked_rem(base).unwrap_or_default().to_le_bytes();
-        *digit = low.wrapping_add(if low < 10 { b'0' } else { b'a' - 10 });
-        first = index;
+        put(low.wrapping_add(if low < 10 { b'0' } else { b'a' - 10 }));
         value = value.checked_div(base).unwrap_or_default();
         if value == 0 {
             break;
         }
     }
-    if base == 16 {
-        to.text("0x");
+    if hexadecimal {
+        put(b'x');
+        put(b'0');
     }
-    let digits = digits.get(first..).unwrap_or_default();
-    to.text(core::str::from_utf8(digits).unwrap_or_default());
+    let length = unused.len();
+    to.bytes(digits.get(length..).unwrap_or_default());
 }
 
 impl<N: Number + ?Sized> Number for &N {
@@ -127,8 +139,9 @@ number! {
 struct Formatter<'a, 'b>(&'a mut fmt::Formatter<'b>, fmt::Result);
 
 impl Sink for Formatter<'_, '_> {
-    fn text(&mut self, text: &str) {
-        self.1 = self.1.and_then(|()| self.0.write_str(text));
+    fn bytes(&mut self, bytes: &[u8]) {
+        let text = core::str::from_utf8(bytes).map_err(|_| fmt::Error);
+        self.1 = self.1.and_then(|()| self.0.write_str(text?));
     }
 }
 
@@ -162,8 +175,8 @@ mod test {
     struct Text(String);
 
     impl Sink for Text {
-        fn text(&mut self, text: &str) {
-            self.0.push_str(text);
+        fn bytes(&mut self, bytes: &[u8]) {
+            self.0.push_str(core::str::from_utf8(bytes).unwrap());
         }
     }
 
