@@ -130,6 +130,11 @@ const _: () = assert!(size_of::<FileEntry>() == 64);
 
 /// Files with an agreed name.
 pub mod file {
+    /// What to do when nothing can be booted: milliseconds until a reset (32-bit, little-endian), or a
+    /// negative number not to.
+    pub const BOOT_FAIL_WAIT: &str = "etc/boot-fail-wait";
+    /// Device paths of what to boot, one a line, the first one first.
+    pub const BOOT_ORDER: &str = "bootorder";
     /// Memory map: [`E820Entry`](crate::e820::E820Entry) records.
     pub const E820: &str = "etc/e820";
     /// The ACPI root pointer (RSDP), which the linker-loader connects with [`ACPI_TABLES`].

@@ -21,6 +21,7 @@ mod resident;
 
 use core::panic::PanicInfo;
 use firmware_core::acpi::Loader;
+use firmware_core::aftermath::Aftermath;
 use firmware_core::error::BootError;
 use firmware_core::facts::{Facts, Options};
 use firmware_core::fw_cfg::Directory;
@@ -76,6 +77,15 @@ fn find_kernel(machine: &mut Machine) -> Result<Entry, BootError> {
         resident::prepare(machine, &mut fw_cfg, real_mode, block)?;
     }
     Ok(entry)
+}
+
+/// What happens instead.
+fn give_up(machine: &mut Machine, error: &BootError) -> ! {
+    let aftermath = machine.open_fw_cfg().map_or_else(
+        |_| Aftermath::default(),
+        |mut fw_cfg| Aftermath::gather(&mut fw_cfg, &mut machine.scratch.directory, error),
+    );
+    report::give_up(error, &aftermath)
 }
 
 #[panic_handler]

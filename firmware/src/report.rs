@@ -2,10 +2,12 @@
 //! What the firmware says: nothing on a good boot unless asked, one sentence on a bad one.
 
 use crate::console::Console;
-use crate::machine::{ReportPort, halt, report, report_failure, timestamp};
+use crate::machine::{ReportPort, halt, report, report_failure, reset, timestamp, wait};
 use abi::debug::{
     FailureCode, TRACE_FIRMWARE_START, TRACE_KERNEL_LINUX, TRACE_KERNEL_MULTIBOOT, TRACE_KERNEL_PVH,
 };
+use firmware_core::aftermath::Aftermath;
+use firmware_core::error::BootError;
 use firmware_core::facts::{Facts, LogLevel, Options};
 use firmware_core::plan::{Entry, Plan};
 use firmware_core::words::{Sink, Words, say};
@@ -103,6 +105,24 @@ impl Words for Bug<'_> {
 /// Says where.
 pub fn panicked(file: &str, line: u32) -> ! {
     fail(&Bug { file, line }, FailureCode::Panic)
+}
+
+/// Says why and what else there is to say, tells the VMM, and stops or, after a while, starts again.
+pub fn give_up(error: &BootError, aftermath: &Aftermath) -> ! {
+    let mut console = Console::open();
+    console.text("qboot-rs: ");
+    error.say(&mut console);
+    aftermath.say(&mut console);
+    console.text("\n");
+    report_failure(error.code());
+    let Some(milliseconds) = aftermath.wait else {
+        halt()
+    };
+    if wait(milliseconds) {
+        reset()
+    }
+    console.text("qboot-rs: clock: expected a timer or a real-time clock that runs, found none\n");
+    halt()
 }
 
 /// Says why, tells the VMM, and stops.

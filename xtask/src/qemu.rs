@@ -2,7 +2,7 @@
 //! The command line of a QEMU that boots our ROM.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::error::Result;
@@ -16,6 +16,17 @@ const PACKAGES: [&str; 2] = ["qemu-system-x86", "seabios"];
 /// Installs QEMU, or says how to.
 pub fn require() -> Result<()> {
     packages::require(PROGRAM, &PACKAGES).map(drop)
+}
+
+/// The command line of a small machine of any type that has nothing to boot.
+pub fn without_kernel(bios: &Path) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command
+        .args(["-no-user-config", "-nodefaults", "-display", "none"])
+        .args(["-no-reboot", "-accel", "tcg", "-m", "64M"])
+        .args(["-serial", "stdio", "-bios"])
+        .arg(bios);
+    command
 }
 
 /// What a machine boots, whoever makes the machine.

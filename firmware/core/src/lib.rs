@@ -22,6 +22,7 @@
 )]
 
 pub mod acpi;
+pub mod aftermath;
 pub mod board;
 mod describe;
 pub mod error;

@@ -56,7 +56,7 @@ extern "C" fn firmware_main(extended_features: u32) -> ! {
     match crate::find_kernel(&mut machine) {
         // SAFETY: the entry comes from the plan, which has been carried out.
         Ok(entry) => unsafe { handoff::enter(entry) },
-        Err(error) => report::fail(&error, error.code()),
+        Err(error) => crate::give_up(&mut machine, &error),
     }
 }
 

@@ -8,6 +8,7 @@
 #![allow(clippy::cast_possible_truncation)]
 
 mod board;
+mod clock;
 mod cpu;
 mod exception;
 mod fw_cfg;
@@ -20,6 +21,7 @@ mod ports;
 mod shadow;
 
 use board::Chipset;
+pub use clock::{reset, wait};
 pub use cpu::{halt, timestamp};
 pub use exception::ExceptionFrame;
 pub use fw_cfg::{FwCfg, PATIENCE};

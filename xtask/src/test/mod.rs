@@ -9,6 +9,7 @@ pub mod case;
 mod handed;
 mod host;
 mod multiboot;
+mod nothing;
 mod pci;
 mod placement;
 mod programs;
@@ -123,6 +124,7 @@ fn cases() -> Vec<Case> {
     cases.extend(multiboot::cases());
     cases.extend(programs::cases());
     cases.extend(real_mode::cases());
+    cases.extend(nothing::cases());
     cases.extend(boards::cases());
     cases.extend(stock::cases());
     cases.extend(oracle::cases());

@@ -106,6 +106,17 @@ impl<'a> Directory<'a> {
         })
     }
 
+    /// The directory once more, of a buffer that it has been read into, for
+    /// [`find`](Self::find) alone.
+    #[must_use]
+    pub fn again(buffer: &'a mut DirectoryBuffer) -> Self {
+        Self {
+            known: KnownFiles::default(),
+            count: buffer.count.get().min(MAX_FILES) as usize,
+            buffer,
+        }
+    }
+
     /// The file called `name`, which ends with its NUL. As long as one stretch holds all files,
     /// they are still in the buffer.
     ///
