@@ -21,6 +21,8 @@ pub enum Program {
     Memdisk,
     /// GRUB behind its `lnxboot.img`, the same.
     Grub,
+    /// The hypervisor, as a multiboot kernel.
+    Xen,
     /// The memory tester, as a bzImage with the 32-bit entry.
     Memtest32,
     /// The same with the 64-bit entry.
@@ -46,6 +48,11 @@ const SYSLINUX: Source = Source {
     package: "syslinux-common",
     versioned: false,
     files: &[("usr/lib/", "/memdisk", "memdisk")],
+};
+const XEN: Source = Source {
+    package: "xen-system-amd64",
+    versioned: true,
+    files: &[("boot/xen-", ".gz", "xen")],
 };
 const MEMTEST: Source = Source {
     package: "memtest86+",
@@ -87,6 +94,7 @@ impl Program {
             Self::Ipxe => taken(IPXE, "ipxe.lkrn"),
             Self::Memdisk => taken(SYSLINUX, "memdisk"),
             Self::Grub => grub(workspace),
+            Self::Xen => taken(XEN, "xen"),
             Self::Memtest32 => taken(MEMTEST, "memtest32"),
             Self::Memtest64 => taken(MEMTEST, "memtest64"),
         }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::case::{Case, Context, Outcome, Run, Trial, expect};
-use crate::guest::Program;
+use crate::guest::{self, Flavour, Format, Program};
 use crate::process::{Bounds, End};
 use crate::qemu::{Accelerator, Boot, Qemu};
 use crate::workspace::write_atomically;
@@ -36,6 +36,8 @@ enum Initrd {
     File(&'static str, &'static [u8]),
     /// A floppy disk that begins with this.
     Floppy(&'static [u8]),
+    /// The stock kernel and the default root file system, as multiboot modules.
+    Debian,
 }
 
 /// How it ends.
@@ -90,7 +92,7 @@ const GRUB_SAYS: &[&str] = &[
     "IOAPIC ID=00 address=fec00000 GSI=00000000",
 ];
 
-const LOADS: [Load; 5] = [
+const LOADS: [Load; 6] = [
     Load {
         name: "bzimage16-grub",
         program: Program::Grub,
@@ -162,6 +164,22 @@ const LOADS: [Load; 5] = [
         says: &["Memtest86+"],
         says_on: &[],
         ends: Ends::Stopped("Errors: 0"),
+    },
+    Load {
+        name: "multiboot-xen-debian",
+        program: Program::Xen,
+        boards: PCI,
+        initrd: Initrd::Debian,
+        append: "no-real-mode console=com1 com1=115200,8n1",
+        machine: ("qemu64", 1024),
+        devices: &[],
+        says: &[
+            "(XEN) Multiboot-e820 RAM map:",
+            "(XEN) ACPI: RSDP",
+            "QBOOT-RS: init reached cpus=1",
+        ],
+        says_on: &[],
+        ends: Ends::Itself,
     },
 ];
 
@@ -243,6 +261,15 @@ fn initrd(context: &Context<'_>, load: &Load) -> Result<Option<PathBuf>, Outcome
             let path = place.join("floppy.img");
             write_atomically(&path, &floppy(sector))?;
             Some(path)
+        }
+        Initrd::Debian => {
+            let kernel = context.kernel(Flavour::Amd64, Format::Bzimage)?;
+            let append = guest::append(&[], false).replace("ttyS0", "hvc0");
+            let modules = [
+                format!("{} {append}", kernel.display()),
+                context.initrd()?.display().to_string(),
+            ];
+            Some(modules.join(",").into())
         }
     })
 }
