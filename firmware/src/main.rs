@@ -73,8 +73,13 @@ fn find_kernel(machine: &mut Machine) -> Result<Entry, BootError> {
     machine::set_memory_types(facts.processors.identity(), &plan.memory);
     log.kernel_entered(&plan.entry);
     let (entry, block) = (plan.entry, plan.handoff.block);
-    if let Entry::Linux16(real_mode) = &entry {
-        resident::prepare(machine, &mut fw_cfg, real_mode, block)?;
+    match &entry {
+        Entry::Linux16(real_mode) => {
+            resident::prepare(machine, block);
+            real_mode.load(&mut fw_cfg, machine.conventional_memory().1)?;
+        }
+        Entry::Multiboot { .. } => resident::prepare(machine, block),
+        _ => {}
     }
     Ok(entry)
 }

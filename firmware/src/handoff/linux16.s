@@ -3,7 +3,8 @@
 #
 # Spec: Intel SDM volume 3, 10.9.2 (switching back to real-address mode).
 # In:  DI = the kernel's segment, SI = its initial SP.
-# Out: at resident_start, real mode, CR4 = 0, EFER = 0, interrupt vectors at 0, interrupts off.
+# Out: at resident_start, real mode, CR4 = 0, EFER = 0, interrupt vectors at 0, interrupts off,
+#      the services installed.
 
     .section .text.enter_linux16, "ax"
     .code64
@@ -20,7 +21,11 @@ linux16:
     xor %edx, %edx
     wrmsr
     mov %eax, %cr4                  # 0
-    movl $0x700, {local_apic} + 0x350   # LVT LINT0: ExtINT; resident_start programs the 8259 pair
+    push %esi
+    push %edi
+    call install_services
+    pop %edi
+    pop %esi
     ljmp ${code16}, $1f - {image}
 
     .code16

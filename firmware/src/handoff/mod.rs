@@ -25,7 +25,6 @@ global_asm!(
     code16 = const CODE16,
     data16 = const DATA16,
     image = const abi::layout::ROM_ALIAS_START,
-    local_apic = const abi::layout::LOCAL_APIC_ADDR,
     code32 = const CODE32,
     tss = const TSS,
     boot_cs = const CODE64, // `__BOOT_CS` has one number in both modes
@@ -38,10 +37,6 @@ global_asm!(
     entry = const offset_of!(LoadOrder, entry),
     terminator = const offset_of!(LoadOrder, terminator),
     dma = const offset_of!(LoadOrder, dma),
-    ebda_segment = const offset_of!(LoadOrder, ebda_segment),
-    base_memory = const offset_of!(LoadOrder, base_memory),
-    bda_ebda_segment = const abi::layout::BDA_EBDA_SEGMENT,
-    bda_base_memory = const abi::layout::BDA_BASE_MEMORY_KIB,
     dma_low = const PORT_DMA_LOW,
     selector = const PORT_SELECTOR,
     dma_error = const DmaControl::ERROR.bits().to_be(),

@@ -16,10 +16,7 @@ enter_multiboot32:
 
     .code32
 multiboot32:                        # EBX = multiboot_info, EBP = LoadOrder
-    mov {ebda_segment}(%ebp), %ax   # a kernel that asks the BIOS data area is told the same
-    mov %ax, {bda_ebda_segment}
-    mov {base_memory}(%ebp), %ax
-    mov %ax, {bda_base_memory}
+    call install_services           # a kernel may go back to real mode and call a BIOS
 
     cmpw $0, {dma}(%ebp)
     je by_port

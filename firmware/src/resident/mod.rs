@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What outlives the firmware: the services of a BIOS, for kernels that are entered in real mode.
+//! What outlives the firmware: the services of a BIOS, for kernels that are entered in real mode,
+//! or, as multiboot kernels do, go back there.
 //!
 //! Spec: IBM PS/2 and PC BIOS Interface Technical Reference; Ralf Brown's Interrupt List; PCI BIOS
 //! Specification 2.1.
@@ -9,18 +10,17 @@
 
 use crate::boot::{CODE16, DATA, DATA16};
 use crate::console;
-use crate::machine::{FwCfg, Machine};
+use crate::machine::Machine;
 use abi::bios::{BDA_SEGMENT, Ebda, TICKS_A_DAY};
 use abi::debug::{FAILURE_PORT, FailureCode};
 use abi::linux::ENTRY_16_PARAGRAPHS;
 use core::arch::global_asm;
 use core::mem::offset_of;
-use firmware_core::fw_cfg::TransferError;
 use firmware_core::memory::Range;
-use firmware_core::plan::RealMode;
 use firmware_core::tables::bios_data;
 
 global_asm!(
+    include_str!("install.s"),
     include_str!("start.s"),
     include_str!("services.s"),
     include_str!("video.s"),
@@ -29,6 +29,7 @@ global_asm!(
     include_str!("time.s"),
     include_str!("pci.s"),
     image = const abi::layout::ROM_ALIAS_START,
+    local_apic = const abi::layout::LOCAL_APIC_ADDR,
     bda_segment = const BDA_SEGMENT,
     ticks_a_day = const TICKS_A_DAY,
     entry_paragraphs = const ENTRY_16_PARAGRAPHS,
@@ -49,21 +50,12 @@ global_asm!(
 /// `SMAP`, which int 15h, AX=E820h asks for and answers.
 const SMAP: u32 = 0x534d_4150;
 
-/// Loads what takes the place of the firmware's buffers, and fills the BIOS data area.
+/// Fills the BIOS data area; the vectors follow when paging is off.
 ///
 /// `block` is the hand-off block, at whose start the extended BIOS data area stands already.
-///
-/// # Errors
-/// A transfer failed.
 #[cold] // in favour of size: few kernels come here
-pub fn prepare(
-    machine: &mut Machine,
-    fw_cfg: &mut FwCfg,
-    real_mode: &RealMode,
-    block: Range,
-) -> Result<(), TransferError> {
+pub fn prepare(machine: &mut Machine, block: Range) {
     let com1 = console::com1().map(|_| console::COM1);
-    let (bda, memory) = machine.conventional_memory();
+    let (bda, _) = machine.conventional_memory();
     bios_data::write_bda(bda, block, com1);
-    real_mode.load(fw_cfg, memory)
 }

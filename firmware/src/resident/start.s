@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# The last steps before a kernel in real mode: interrupt vectors, interrupt controllers, timer.
+# The last step before a kernel in real mode.
 #
 # In:  real mode, DI = the kernel's segment, SI = its initial SP, interrupts off.
 # Out: at DI + 0x20:0, DS = ES = FS = GS = SS = DI, SP = SI, all other registers 0.
@@ -9,57 +9,7 @@
 resident_start:
     mov %di, %ss
     mov %si, %sp
-
-    xor %ax, %ax                    # all 256 vectors first
-    mov %ax, %es
-    xor %di, %di
-    mov $({image} << 12) + (int_none - {image}), %eax
-    mov $256, %cx
-    cld
-    rep stosl
-    mov $vectors - {image}, %si     # then those that lead somewhere
-1:  lodsb %cs:(%si), %al
-    movzbw %al, %di
-    shl $2, %di
-    lodsw %cs:(%si), %ax
-    stosw
-    cmp $vectors_end - {image}, %si
-    jb 1b
-    mov $0x60 * 4, %di              # for programs: empty
-    mov $8 * 2, %cx
-    xor %ax, %ax
-    rep stosw
-
-    mov $0xfa, %al                  # IRQ 0 and the cascade open, all others masked
-    outb %al, $0x21
-    inb $0x21, %al
-    cmp $0xfa, %al                  # nobody holds it: no 8259 pair
-    jne 3f
-    mov $0x11, %al                  # ICW1: edge-triggered, cascade, ICW4 follows
-    outb %al, $0x20
-    outb %al, $0xa0
-    mov $0x08, %al                  # ICW2: vectors 08h and 70h
-    outb %al, $0x21
-    mov $0x70, %al
-    outb %al, $0xa1
-    mov $0x04, %al                  # ICW3: the slave is at input 2
-    outb %al, $0x21
-    mov $0x02, %al
-    outb %al, $0xa1
-    mov $0x01, %al                  # ICW4: 8086 mode
-    outb %al, $0x21
-    outb %al, $0xa1
-    mov $0xfa, %al
-    outb %al, $0x21
-    mov $0xff, %al
-    outb %al, $0xa1
-    mov $0x34, %al                  # PIT counter 0: both bytes, mode 2, binary
-    outb %al, $0x43
-    xor %al, %al                    # 65,536
-    outb %al, $0x40
-    outb %al, $0x40
-
-3:  mov %ss, %ax
+    mov %ss, %ax
     mov %ax, %ds
     mov %ax, %es
     mov %ax, %fs

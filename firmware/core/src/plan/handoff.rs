@@ -23,9 +23,12 @@ pub struct Handoff {
     pub mp_pointer: Range,
     /// MP configuration table.
     pub mp_table: Range,
-    /// `hvm_start_info` or `multiboot_info` with its lists, or the zero page, or the extended BIOS
-    /// data area, which begins where the block does.
+    /// `hvm_start_info` or `multiboot_info` with its lists, or the zero page; a kernel that is
+    /// entered in real mode has them in its setup part.
     pub parameters: Range,
+    /// The extended BIOS data area, which begins where the block does; empty for kernels that never
+    /// call a BIOS.
+    pub ebda: Range,
     /// The command line; at least its NUL.
     pub cmdline: Range,
     /// Page tables with 2 MiB pages, where the processor has no 1 GiB pages and the 2 MiB that
@@ -67,7 +70,7 @@ pub fn place(
         Kernel::Linux64 { .. } | Kernel::Linux32 { .. } => {
             take(size_of::<BootParams>() as u64, 16)?
         }
-        Kernel::Linux16 { .. } => take(0, 1)?, // last of all
+        Kernel::Linux16 { .. } => take(0, 1)?,
     };
     let limit = cmdline_limit(&facts.kernel);
     if facts.cmdline_size > limit {
@@ -91,17 +94,17 @@ pub fn place(
     };
 
     let ebda_size = match facts.kernel {
-        Kernel::Linux16 { .. } => size_of::<Ebda>() as u64,
+        Kernel::Linux16 { .. } | Kernel::Multiboot(_) => size_of::<Ebda>() as u64,
         _ => 0,
     };
-    let last = take(ebda_size, PAGE_SIZE)?;
-    let parameters = if last.is_empty() { parameters } else { last };
-    let block = Range::between(last.start(), LOW_RAM_END);
+    let ebda = take(ebda_size, PAGE_SIZE)?;
+    let block = Range::between(ebda.start(), LOW_RAM_END);
     Ok(Handoff {
         block,
         mp_pointer,
         mp_table,
         parameters,
+        ebda,
         cmdline,
         page_tables,
     })

@@ -51,7 +51,7 @@ pub fn write_bda(bda: &mut Bda, block: Range, com1: Option<u16>) {
     bda.keyboard_type = 0x10;
 }
 
-/// Writes the extended BIOS data area into `bytes`, which stands for `plan.handoff.parameters`.
+/// Writes the extended BIOS data area into `bytes`, which stands for `plan.handoff.ebda`.
 #[cold] // in favour of size: few kernels come here
 pub fn write_ebda(bytes: &mut [u8], plan: &Plan<'_>) {
     let Ok(ebda) = Ebda::mut_from_bytes(bytes) else {
@@ -113,6 +113,7 @@ mod test {
                 mp_pointer: nowhere,
                 mp_table: nowhere,
                 parameters: nowhere,
+                ebda: nowhere,
                 cmdline: nowhere,
                 page_tables: None,
             },

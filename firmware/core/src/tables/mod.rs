@@ -33,8 +33,13 @@ pub fn write(plan: &Plan<'_>, facts: &Facts<'_>, rsdp: Option<u64>, block: &mut 
     let parameters = piece(block, handoff.block, handoff.parameters);
     match facts.kernel {
         Kernel::Pvh { .. } => pvh::write(parameters, plan, rsdp),
-        Kernel::Multiboot(kernel) => multiboot::write(parameters, plan, kernel),
-        Kernel::Linux16 { .. } => bios_data::write_ebda(parameters, plan),
+        Kernel::Multiboot(kernel) => {
+            multiboot::write(parameters, plan, kernel);
+            bios_data::write_ebda(piece(block, handoff.block, handoff.ebda), plan);
+        }
+        Kernel::Linux16 { .. } => {
+            bios_data::write_ebda(piece(block, handoff.block, handoff.ebda), plan);
+        }
         Kernel::Linux64 { header, .. } | Kernel::Linux32 { header, .. } => {
             zero_page::write(parameters, plan, header, rsdp);
         }

@@ -33,10 +33,6 @@ pub struct LoadOrder {
     pub terminator: U32,
     /// Not 0: by DMA, which finds the order itself; 0: by port.
     pub dma: U16,
-    /// For the BIOS data area: the first segment that is not free memory.
-    pub ebda_segment: U16,
-    /// For the BIOS data area: KiB of free memory below it.
-    pub base_memory: U16,
     /// Nothing.
     pub spare: U16,
 }
@@ -107,8 +103,6 @@ pub fn write(bytes: &mut [u8], plan: &Plan<'_>, kernel: &Multiboot) {
             None => spare,
         },
         dma: u16::from(dma).into(),
-        ebda_segment: U16::new((free >> 4) as u16),
-        base_memory: U16::new((free / 1024) as u16),
         spare: 0.into(),
     };
 }
