@@ -8,7 +8,9 @@
     .section .boot, "ax"
     .code16
 real16:
-    cli                             # a program in real mode may come here, too
+    mov %cr0, %eax
+    bt $30, %eax                    # CD: on since a reset, off in a program that jumps to FFFF:0
+    jnc restart
     cld
     # The operand is addressed by its offset in the image; the table's own base is its address
     # below 1 MiB.
@@ -16,3 +18,18 @@ real16:
     mov $0x11, %eax                 # CR0: PE and ET; clears CD and NW, the reset state's cache-off
     mov %eax, %cr0
     ljmpl ${code32}, $prot32        # loads CS, and with it the 32-bit mode
+
+# A program in real mode asks for a reboot: a reset, by one of the ways that there are.
+restart:
+    cli
+    mov $0xcf9, %dx                 # reset control register: where, then go
+    mov $0x02, %al
+    outb %al, %dx
+    mov $0x06, %al
+    outb %al, %dx
+    mov $0xfe, %al                  # keyboard controller: pulse the reset line
+    outb %al, $0x64
+    lidtl %cs:gdt - {image}         # no vectors at all: triple fault
+    int3
+1:  hlt
+    jmp 1b

@@ -20,7 +20,9 @@ pub enum Program {
     /// The disk emulator of SYSLINUX, the same.
     Memdisk,
     /// GRUB behind its `lnxboot.img`, the same.
-    Grub,
+    GrubLinux,
+    /// GRUB's core image, which has a multiboot header.
+    GrubMultiboot,
     /// The hypervisor, as a multiboot kernel.
     Xen,
     /// The memory tester, as a bzImage with the 32-bit entry.
@@ -81,9 +83,10 @@ lsacpi
 lspci
 date
 echo GRUB: done
+reboot
 ";
-const GRUB_COMMANDS: [&str; 7] = [
-    "serial", "terminal", "echo", "lsmmap", "lsacpi", "lspci", "date",
+const GRUB_COMMANDS: [&str; 8] = [
+    "serial", "terminal", "echo", "lsmmap", "lsacpi", "lspci", "date", "reboot",
 ];
 
 impl Program {
@@ -93,7 +96,8 @@ impl Program {
         match self {
             Self::Ipxe => taken(IPXE, "ipxe.lkrn"),
             Self::Memdisk => taken(SYSLINUX, "memdisk"),
-            Self::Grub => grub(workspace),
+            Self::GrubLinux => grub(workspace, true),
+            Self::GrubMultiboot => grub(workspace, false),
             Self::Xen => taken(XEN, "xen"),
             Self::Memtest32 => taken(MEMTEST, "memtest32"),
             Self::Memtest64 => taken(MEMTEST, "memtest64"),
@@ -136,8 +140,8 @@ fn take(workspace: &Workspace, source: Source) -> Result<PathBuf> {
 /// Two cases do not install GRUB's tool or make an image at once.
 static MAKING: Mutex<()> = Mutex::new(());
 
-/// GRUB with its script, a bzImage behind `lnxboot.img`.
-fn grub(workspace: &Workspace) -> Result<PathBuf> {
+/// GRUB with its script: a multiboot kernel by itself, a bzImage behind `lnxboot.img`.
+fn grub(workspace: &Workspace, linux: bool) -> Result<PathBuf> {
     let _one_at_a_time = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     let modules = take(workspace, GRUB)?;
     let place = workspace.target.join("guest/grub");
@@ -160,6 +164,9 @@ fn grub(workspace: &Workspace) -> Result<PathBuf> {
                 .args(GRUB_COMMANDS),
         )?;
         fs::rename(&partial, &core).map_err(Error::file("rename to", &core))?;
+    }
+    if !linux {
+        return Ok(core);
     }
     let mut image = read(&modules.join("lnxboot.img"))?;
     image.extend_from_slice(&read(&core)?);

@@ -55,6 +55,7 @@ set number:int32 17
 inc number 25
 echo sum ${number}
 ifstat
+reboot
 ";
 
 /// Prints a line by int 10h, then triple-faults. It assumes no more than its load address.
@@ -92,10 +93,10 @@ const GRUB_SAYS: &[&str] = &[
     "IOAPIC ID=00 address=fec00000 GSI=00000000",
 ];
 
-const LOADS: [Load; 6] = [
+const LOADS: [Load; 8] = [
     Load {
         name: "bzimage16-grub",
-        program: Program::Grub,
+        program: Program::GrubLinux,
         boards: ALL,
         initrd: Initrd::None,
         append: "",
@@ -103,7 +104,7 @@ const LOADS: [Load; 6] = [
         devices: &[],
         says: GRUB_SAYS,
         says_on: HOST_BRIDGES,
-        ends: Ends::Stopped("GRUB: done"),
+        ends: Ends::Itself,
     },
     Load {
         name: "bzimage16-ipxe",
@@ -122,7 +123,7 @@ const LOADS: [Load; 6] = [
             ("pc", "smbios Standard PC (i440FX + PIIX, 1996)"),
             ("q35", "smbios Standard PC (Q35 + ICH9, 2009)"),
         ],
-        ends: Ends::Stopped("[Link:up"),
+        ends: Ends::Itself,
     },
     Load {
         name: "bzimage16-memdisk",
@@ -166,15 +167,39 @@ const LOADS: [Load; 6] = [
         ends: Ends::Stopped("Errors: 0"),
     },
     Load {
+        name: "multiboot-grub",
+        program: Program::GrubMultiboot,
+        boards: ALL,
+        initrd: Initrd::None,
+        append: "",
+        machine: ("max", 128),
+        devices: &[],
+        says: GRUB_SAYS,
+        says_on: HOST_BRIDGES,
+        ends: Ends::Itself,
+    },
+    Load {
+        name: "multiboot-xen",
+        program: Program::Xen,
+        boards: PCI,
+        initrd: Initrd::None,
+        append: "console=com1 com1=115200,8n1",
+        machine: ("qemu64", 128),
+        devices: &[],
+        says: &["(XEN) Xen version", "(XEN) Command line: console=com1"],
+        says_on: &[],
+        ends: Ends::Stopped("dom0 kernel not specified"),
+    },
+    Load {
         name: "multiboot-xen-debian",
         program: Program::Xen,
         boards: PCI,
         initrd: Initrd::Debian,
-        append: "no-real-mode console=com1 com1=115200,8n1",
+        append: "console=com1 com1=115200,8n1",
         machine: ("qemu64", 1024),
         devices: &[],
         says: &[
-            "(XEN) Multiboot-e820 RAM map:",
+            "(XEN) Xen-e820 RAM map:",
             "(XEN) ACPI: RSDP",
             "QBOOT-RS: init reached cpus=1",
         ],
