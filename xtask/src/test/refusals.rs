@@ -21,7 +21,7 @@ struct Refusal {
     arguments: fn(&Context<'_>) -> Result<Vec<String>, Outcome>,
 }
 
-const REFUSALS: [Refusal; 7] = [
+const REFUSALS: [Refusal; 6] = [
     Refusal {
         name: "no-kernel",
         sentence: "qboot-rs: kernel: expected one in fw_cfg, found none",
@@ -37,11 +37,6 @@ const REFUSALS: [Refusal; 7] = [
                 format!("--append={}", "x".repeat(3000)),
             ])
         },
-    },
-    Refusal {
-        name: "old-protocol",
-        sentence: "qboot-rs: kernel: expected boot protocol 2.00 or later, found version 0x1ff",
-        arguments: |context| patched(context, "old-protocol", 0x206, &[0xff, 0x01]),
     },
     Refusal {
         name: "jump-past-the-setup",
