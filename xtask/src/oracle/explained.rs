@@ -392,8 +392,9 @@ const EXPLAINED: &[Explained] = &[
     line(
         QBOOT,
         What::Field("pic.*"),
-        sixteen,
-        "qboot leaves the PIC as reset does on microvm, and the timer masked elsewhere",
+        |cell| sixteen(cell) || multiboot(cell),
+        "for kernels that may call a BIOS we have the timer tick; qboot leaves the PIC as reset does \
+         on microvm, and the timer masked elsewhere",
     ),
     // ---- multiboot ----
     line(
