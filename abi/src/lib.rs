@@ -18,12 +18,14 @@
 //! | [`pvh`] | firmware and kernel | Xen `include/public/arch-x86/hvm/start_info.h` |
 //! | [`mp`] | firmware and kernel | Intel MultiProcessor Specification 1.4 |
 //! | [`pci`] | machine and firmware | PCI Local Bus 3.0, PCI-to-PCI Bridge 1.2 |
+//! | [`acpi`] | firmware and kernel | ACPI 6.5 |
 //! | [`smbios`] | VMM, firmware and kernel | DMTF DSP0134 |
 
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod acpi;
 pub mod bios;
 pub mod checksum;
 pub mod debug;

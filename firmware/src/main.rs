@@ -20,14 +20,14 @@ mod report;
 mod resident;
 
 use core::panic::PanicInfo;
-use firmware_core::acpi::Loader;
+use firmware_core::acpi::{Loader, Moments};
 use firmware_core::aftermath::Aftermath;
 use firmware_core::error::BootError;
 use firmware_core::facts::{Facts, Options};
 use firmware_core::fw_cfg::Directory;
 use firmware_core::plan::{Entry, Plan};
 use firmware_core::{smbios, tables};
-use machine::Machine;
+use machine::{Machine, timestamp};
 use report::Log;
 
 /// Everything between the first question and the last preparation; `boot` calls it and enters.
@@ -36,7 +36,10 @@ fn find_kernel(machine: &mut Machine) -> Result<Entry, BootError> {
     let mut chipset = machine.initialise_chipset();
     let scratch = &mut machine.scratch;
     let mut files = Directory::read(&mut fw_cfg, &mut scratch.directory)?;
-    let mut log = Log::new(Options::read(&mut fw_cfg, &files.known)?);
+    let mut log = Log::new(
+        Options::read(&mut fw_cfg, &files.known)?,
+        &machine.processor,
+    );
     log.firmware_started();
 
     let identify = |count| machine.processor.identify(count);
@@ -55,6 +58,13 @@ fn find_kernel(machine: &mut Machine) -> Result<Entry, BootError> {
         &mut scratch.blobs,
     )?;
     smbios::gather(&files.known, &mut loader)?;
+    let mut moments = Moments::default();
+    if loader.has_tables() {
+        moments.khz = machine.processor.khz();
+        if moments.khz != 0 {
+            loader.want_performance();
+        }
+    }
     log.gathered(&facts);
 
     let plan = Plan::new(&facts, fw_cfg.means(), &mut loader.blobs, &mut scratch.map)?;
@@ -62,6 +72,7 @@ fn find_kernel(machine: &mut Machine) -> Result<Entry, BootError> {
 
     let block = machine.handoff.window(plan.handoff.block);
     machine.paging.extend(&plan.handoff, block);
+    moments.load = timestamp();
     plan.load(&mut fw_cfg, block)?;
     loader.load(&mut fw_cfg)?;
     loader.link(&mut fw_cfg, &mut files, &mut machine.tables)?;
@@ -70,6 +81,14 @@ fn find_kernel(machine: &mut Machine) -> Result<Entry, BootError> {
         machine::show(chipset.board, anchor);
     }
     tables::write(&plan, &facts, rsdp, block);
+    if let Some(rsdp) = rsdp
+        && moments.khz != 0
+    {
+        moments.reset = machine.processor.reset;
+        moments.enter = timestamp();
+        // Without it the kernel only does not know.
+        let _ = loader.add_performance(rsdp, &moments, &mut machine.tables);
+    }
     machine::set_memory_types(facts.processors.identity(), &plan.memory);
     log.kernel_entered(&plan.entry);
     let (entry, block) = (plan.entry, plan.handoff.block);

@@ -2,10 +2,11 @@
 //! What the firmware says: nothing on a good boot unless asked, one sentence on a bad one.
 
 use crate::console::Console;
-use crate::machine::{ReportPort, halt, report, report_failure, reset, timestamp, wait};
+use crate::machine::{Processor, ReportPort, halt, report, report_failure, reset, timestamp, wait};
 use abi::debug::{
     FailureCode, TRACE_FIRMWARE_START, TRACE_KERNEL_LINUX, TRACE_KERNEL_MULTIBOOT, TRACE_KERNEL_PVH,
 };
+use firmware_core::acpi::nanoseconds;
 use firmware_core::aftermath::Aftermath;
 use firmware_core::error::BootError;
 use firmware_core::facts::{Facts, LogLevel, Options};
@@ -17,21 +18,25 @@ pub struct Log {
     options: Options,
     console: Option<Console>,
     start: u64,
+    /// Frequency in kHz of the time-stamp counter; 0 where it is not known.
+    khz: u32,
 }
 
 impl Log {
     /// Nothing is opened, read or written for what is off.
-    pub fn new(options: Options) -> Self {
+    pub fn new(options: Options, processor: &Processor) -> Self {
         match options.log {
             LogLevel::Error => Self {
                 options,
                 console: None,
                 start: 0,
+                khz: 0,
             },
             LogLevel::Info => Self {
                 options,
                 console: Some(Console::open()),
-                start: timestamp(),
+                start: processor.reset,
+                khz: processor.khz(),
             },
         }
     }
@@ -72,20 +77,25 @@ impl Log {
     #[inline(always)] // a test where nobody listens
     fn phase(&mut self, name: &str, what: &dyn Words) {
         if let Some(console) = &mut self.console {
-            tell(console, self.start, name, what);
+            tell(console, self.start, self.khz, name, what);
         }
     }
 }
 
 #[cold]
 #[inline(never)]
-fn tell(console: &mut Console, start: u64, name: &str, what: &dyn Words) {
+fn tell(console: &mut Console, start: u64, khz: u32, name: &str, what: &dyn Words) {
     let cycles = timestamp().wrapping_sub(start);
     console.text("qboot-rs: ");
     console.text(name);
     console.text(": ");
     what.say(console);
-    say!(console, " (+% cycles)\n", cycles);
+    if khz != 0 {
+        say!(console, " (+% us, ", nanoseconds(cycles, khz) / 1000);
+    } else {
+        console.text(" (+");
+    }
+    say!(console, "% cycles)\n", cycles);
 }
 
 /// A bug, at a line of a file.

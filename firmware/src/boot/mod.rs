@@ -49,10 +49,11 @@ pub const TSS: u16 = 0x30;
 /// table for its 32-bit entry, too.
 pub const DATA: u16 = 0x18;
 
-/// Where `long64.s` ends; `extended_features` is CPUID leaf 0x8000_0001, EDX.
-extern "C" fn firmware_main(extended_features: u32) -> ! {
+/// Where `long64.s` ends; `extended_features` is CPUID leaf 0x8000_0001, EDX, `reset` the time stamp
+/// counter at the first instruction.
+extern "C" fn firmware_main(extended_features: u32, reset: u64) -> ! {
     // SAFETY: called once, before anything else.
-    let mut machine = unsafe { machine::take(extended_features) };
+    let mut machine = unsafe { machine::take(extended_features, reset) };
     match crate::find_kernel(&mut machine) {
         // SAFETY: the entry comes from the plan, which has been carried out.
         Ok(entry) => unsafe { handoff::enter(entry) },

@@ -4,6 +4,7 @@
 # In:  32-bit protected mode, paging off.
 # Out: at long64, 64-bit mode. SS, DS, ES, FS, GS hold the flat data segment; EDI the extended
 #      features (CPUID 0x80000001 EDX).
+#      EBP:ESI stay.
 # Clobbers: EAX, EBX, ECX, EDX.
 
     .code32

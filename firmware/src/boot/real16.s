@@ -3,7 +3,8 @@
 #
 # In:  real mode, CS base 0xFFFF0000 (the image's copy below 4 GiB), interrupts off.
 # Out: at prot32, 32-bit protected mode, in the image's copy below 1 MiB.
-# Clobbers: EAX.
+#      EBP:ESI = the time stamp counter.
+# Clobbers: EAX, EDX.
 
     .section .boot, "ax"
     .code16
@@ -12,6 +13,9 @@ real16:
     bt $30, %eax                    # CD: on since a reset, off in a program that jumps to FFFF:0
     jnc restart
     cld
+    rdtsc                           # when it began
+    mov %eax, %esi
+    mov %edx, %ebp
     # The operand is addressed by its offset in the image; the table's own base is its address
     # below 1 MiB.
     lgdtl %cs:gdt_pointer - {image}

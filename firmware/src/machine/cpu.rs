@@ -14,12 +14,42 @@ const PAGE1GB: u32 = 1 << 26;
 /// The bootstrap processor.
 pub struct Processor {
     extended_features: u32,
+    /// The time stamp counter at the first instruction.
+    pub reset: u64,
 }
 
 impl Processor {
-    /// `extended_features` is leaf 0x8000_0001, EDX, which the way in has read.
-    pub const fn new(extended_features: u32) -> Self {
-        Self { extended_features }
+    /// `extended_features` is leaf 0x8000_0001, EDX, which the way in has read; `reset` is the
+    /// time stamp counter at the first instruction.
+    pub const fn new(extended_features: u32, reset: u64) -> Self {
+        Self {
+            extended_features,
+            reset,
+        }
+    }
+
+    /// The frequency in kHz of the time stamp counter, where a hypervisor or the processor says it;
+    /// else 0. The hypervisor's word comes first: VMware's leaf 0x4000_0010, which others follow.
+    #[cold]
+    pub fn khz(&self) -> u32 {
+        const HYPERVISOR: u32 = 1 << 31;
+        const HYPERVISOR_FIRST: u32 = 0x4000_0000;
+        const FREQUENCIES: u32 = 0x4000_0010;
+        const CRYSTAL: u32 = 0x15;
+        if __cpuid(1).ecx & HYPERVISOR != 0 && __cpuid(HYPERVISOR_FIRST).eax >= FREQUENCIES {
+            return __cpuid(FREQUENCIES).eax;
+        }
+        if __cpuid(0).eax >= CRYSTAL {
+            let ratio = __cpuid(CRYSTAL);
+            let (denominator, numerator) = (u64::from(ratio.eax), u64::from(ratio.ebx));
+            let ticks = u64::from(ratio.ecx) * numerator;
+            if let Some(hz) = ticks.checked_div(denominator)
+                && hz != 0
+            {
+                return u32::try_from(hz / 1000).unwrap_or(0);
+            }
+        }
+        0
     }
 
     /// Answers for a machine with `count` processors.

@@ -22,7 +22,7 @@ mod shadow;
 
 use board::Chipset;
 pub use clock::{reset, wait};
-pub use cpu::{halt, timestamp};
+pub use cpu::{Processor, halt, timestamp};
 pub use exception::ExceptionFrame;
 pub use fw_cfg::{FwCfg, PATIENCE};
 pub use mtrr::set_memory_types;
@@ -30,7 +30,6 @@ pub use ports::{ReportPort, UartPorts, has_debug_console, report, report_failure
 pub use shadow::show;
 
 use abi::bios::Bda;
-use cpu::Processor;
 use firmware_core::error::BootError;
 use memory::{HandoffMemory, Scratch, TableMemory};
 use paging::Paging;
@@ -82,7 +81,7 @@ impl Machine {
 /// # Safety
 /// Call it once, from `firmware_main`. The processor is in the state that [`crate::boot`]
 /// promises, no other processor runs, and nothing but this firmware uses RAM below 1 MiB.
-pub unsafe fn take(extended_features: u32) -> Machine {
+pub unsafe fn take(extended_features: u32, reset: u64) -> Machine {
     Machine {
         // SAFETY: the caller calls once, and nobody else uses this memory.
         scratch: unsafe { Scratch::take() },
@@ -91,6 +90,6 @@ pub unsafe fn take(extended_features: u32) -> Machine {
         // SAFETY: as above.
         tables: unsafe { TableMemory::take() },
         paging: Paging::take(),
-        processor: Processor::new(extended_features),
+        processor: Processor::new(extended_features, reset),
     }
 }

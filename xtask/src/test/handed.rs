@@ -162,6 +162,7 @@ pub fn cases() -> Vec<Case> {
         }
     }
     cases.push(Case::new("vmm/report-three-boots-are-alike", three_boots));
+    cases.push(Case::new("vmm/report-boot-performance", boot_performance));
     cases
 }
 
@@ -280,6 +281,26 @@ fn by_stock(context: &Context<'_>, trial: &Trial, firmware: &str, machine: &Mach
     let report = Report::parse(&output)?;
     report.expect("cmdline", COMMAND_LINE)?;
     report.expect_tables(machine.has_acpi()).map(drop)
+}
+
+/// Our monitor says what the processors' clock is, so the kernel is told what the boot cost.
+fn boot_performance(context: &Context<'_>, trial: &Trial) -> Run {
+    if let Kvm::Unusable(why) = &context.kvm {
+        return Err(Outcome::Skipped(why.to_string()));
+    }
+    let mut command = monitor(context, &PLAIN.boot(context)?)?;
+    command.args(PLAIN.options());
+    let log = "name=opt/org.qboot-rs/log,string=info";
+    let output = run(trial, command.args(["--fw-cfg", log]))?;
+    let says = " us, ";
+    expect(output.contains(says), || {
+        format!("expected a log with `{says}`")
+    })?;
+    let report = Report::parse(&output)?;
+    let found = report
+        .all("acpi.table")
+        .any(|line| line.starts_with("FPDT "));
+    expect(found, || "expected an FPDT, found none".to_owned())
 }
 
 fn monitor(context: &Context<'_>, boot: &Boot) -> Result<Command, Outcome> {

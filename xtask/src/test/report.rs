@@ -298,6 +298,7 @@ impl Report {
         }
         let mut names: Vec<_> = tables.iter().map(|(name, _)| *name).collect();
         names.sort_unstable();
+        names.retain(|name| *name != "FPDT"); // ours, where the processor's clock is known
         expect(names == ["APIC", "DSDT", "FACP", "XSDT"], || {
             format!("expected the tables of microvm, found {names:?}")
         })?;

@@ -8,6 +8,9 @@ use abi::fw_cfg::Key;
 use abi::table_loader::{FileName, ZONE_FSEG, ZONE_HIGH};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+/// The key of memory that is no file: item 0 is none.
+pub const NO_FILE: Key = Key(0);
+
 /// Most files a script can load.
 pub const MAX_BLOBS: usize = 256;
 
@@ -169,6 +172,23 @@ impl<'a> Blobs<'a> {
         if zone != ZONE_HIGH && zone != ZONE_FSEG {
             return Err(Problem::Zone(zone));
         }
+        self.push(name, file.key(), file.size, align, zone)
+    }
+
+    /// Adds memory above 1 MiB of a name that no file has, to be placed but not loaded, unless the
+    /// table is full.
+    pub fn add_memory(&mut self, name: &FileName, size: u32, align: u32) {
+        let _ = self.push(name, NO_FILE, size, align, ZONE_HIGH);
+    }
+
+    fn push(
+        &mut self,
+        name: &FileName,
+        key: Key,
+        size: u32,
+        align: u32,
+        zone: u8,
+    ) -> Result<(), Problem> {
         let slot = self
             .storage
             .get_mut(self.count)
@@ -176,9 +196,9 @@ impl<'a> Blobs<'a> {
         *slot = Blob {
             name: *name,
             start: 0,
-            size: file.size,
+            size,
             align,
-            key: file.key().0,
+            key: key.0,
             zone,
             padding: [0; 5],
         };

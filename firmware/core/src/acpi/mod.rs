@@ -10,10 +10,13 @@
 mod blobs;
 mod commands;
 mod error;
+mod performance;
 mod script;
 
+use blobs::NO_FILE;
 pub use blobs::{Blob, Blobs, MAX_BLOBS, Zone};
 pub use error::{LoaderError, Problem};
+pub use performance::{Moments, nanoseconds};
 pub use script::CommandBuffer;
 
 use crate::fw_cfg::{Directory, Transport};
@@ -65,7 +68,7 @@ impl<'a> Loader<'a> {
     /// # Errors
     /// A transfer failed.
     pub fn load(&self, fw_cfg: &mut impl Transport) -> Result<(), LoaderError> {
-        for blob in self.blobs.iter() {
+        for blob in self.blobs.iter().filter(|blob| blob.key() != NO_FILE) {
             fw_cfg.load(blob.key(), blob.place())?;
         }
         Ok(())

@@ -364,7 +364,128 @@ fn a_script_that_breaks_off_is_refused() {
     );
 }
 
+/// An RSDP of a revision that leads to a list of one table, at `b`'s place, and that list.
+fn root(revision: u8) -> (Vec<u8>, Vec<u8>) {
+    let entry = if revision == 0 { 4 } else { 8 };
+    let mut list = if revision == 0 { b"RSDT" } else { b"XSDT" }.to_vec();
+    list.extend(u32::try_from(36 + entry).unwrap().to_le_bytes());
+    list.resize(36, 0);
+    list.resize(36 + entry, 0x11);
+    list[9] = checksum::complement(&list);
+    let mut rsdp = b"RSD PTR ".to_vec();
+    rsdp.resize(20, 0);
+    rsdp[15] = revision;
+    if revision == 0 {
+        rsdp[16..].copy_from_slice(&0x20_0000u32.to_le_bytes());
+    } else {
+        rsdp.extend(36u32.to_le_bytes());
+        rsdp.extend(0x20_0000u64.to_le_bytes());
+        rsdp.resize(36, 0);
+    }
+    rsdp[8] = checksum::complement(&rsdp[..20]);
+    if revision != 0 {
+        rsdp[32] = checksum::complement(&rsdp);
+    }
+    (rsdp, list)
+}
+
+const MOMENTS: Moments = Moments {
+    reset: 2_500,
+    load: 5_002_500,
+    enter: 2_500_002_500,
+    khz: 2_500_000,
+};
+
+/// Adds the performance table to these two files. Returns memory, and whether it was added.
+fn measured(rsdp: &[u8], list: &[u8]) -> (Bytes, bool) {
+    let script = [allocate("a", 16, ZONE_FSEG), allocate("b", 64, ZONE_HIGH)].concat();
+    let mut device = Device::new(&[("a", rsdp), ("b", list), ("etc/table-loader", &script)]);
+    let mut directory = DirectoryBuffer::new_zeroed();
+    let mut commands = CommandBuffer::new_zeroed();
+    let mut storage = Box::new([Blob::new_zeroed(); MAX_BLOBS]);
+    let mut files = Directory::read(&mut device, &mut directory).unwrap();
+    let mut loader = Loader::gather(&mut device, &mut files, &mut commands, &mut storage).unwrap();
+    loader.want_performance();
+    let mut memory = Bytes::default();
+    for (blob, start) in loader
+        .blobs
+        .iter_mut()
+        .zip([0xe_1000, 0x20_0000, 0x30_0000])
+    {
+        blob.put(start);
+        let bytes = match start {
+            0xe_1000 => rsdp.to_vec(),
+            0x20_0000 => list.to_vec(),
+            _ => vec![0xee; blob.size() as usize],
+        };
+        memory.0.extend((start..).zip(bytes));
+    }
+    let added = loader
+        .add_performance(0xe_1000, &MOMENTS, &mut memory)
+        .is_some();
+    (memory, added)
+}
+
+#[test]
+fn the_performance_table_is_found_through_either_list() {
+    for (revision, entry) in [(0, 4), (2, 8)] {
+        let (rsdp, list) = root(revision);
+        let (memory, added) = measured(&rsdp, &list);
+        assert!(added, "revision {revision}");
+        let rsdp = at(&memory, 0xe_1000, rsdp.len() as u64);
+        assert_eq!(checksum::sum(&rsdp[..20]), 0);
+        assert_eq!(checksum::sum(&rsdp), 0);
+        let place = if revision == 0 { 16..20 } else { 24..32 };
+        let number = |bytes: &[u8]| {
+            let mut word = [0; 8];
+            word[..bytes.len()].copy_from_slice(bytes);
+            u64::from_le_bytes(word)
+        };
+        let longer = number(&rsdp[place]);
+        assert_eq!(longer, 0x30_0070);
+        let table = at(&memory, longer, 36 + 2 * entry);
+        assert_eq!(checksum::sum(&table), 0);
+        assert_eq!(number(&table[4..8]), 36 + 2 * entry);
+        let entries: Vec<u64> = table[36..]
+            .chunks(usize::try_from(entry).unwrap())
+            .map(number)
+            .collect();
+        assert_eq!(entries[1], 0x30_0038);
+        let fpdt = at(&memory, entries[1], 52);
+        assert_eq!((&fpdt[..4], checksum::sum(&fpdt)), (&b"FPDT"[..], 0));
+        let fbpt = at(&memory, number(&fpdt[44..]), 56);
+        assert_eq!(&fbpt[..4], b"FBPT");
+        let times: Vec<u64> = fbpt[16..].chunks(8).map(number).collect();
+        let entered = 1_000_000_000;
+        assert_eq!(times, [0, 2_000_000, entered, entered, entered]);
+        // The VMM's list is as it was.
+        assert_eq!(at(&memory, 0x20_0000, list.len() as u64), list);
+    }
+}
+
+#[test]
+fn a_list_that_is_none_is_left_alone() {
+    for change in [0usize, 4, 5, 6, 7] {
+        let (rsdp, mut list) = root(2);
+        list[change] ^= 0x40;
+        let (memory, added) = measured(&rsdp, &list);
+        assert!(!added, "byte {change}");
+        assert_eq!(at(&memory, 0xe_1000, 36), rsdp);
+    }
+    let (mut rsdp, list) = root(2);
+    rsdp[26] = 0x77;
+    assert!(!measured(&rsdp, &list).1);
+}
+
 proptest! {
+    #[test]
+    fn no_files_make_the_performance_table_panic(
+        rsdp in proptest::collection::vec(any::<u8>(), 0..40),
+        list in proptest::collection::vec(any::<u8>(), 0..80),
+    ) {
+        let _ = measured(&rsdp, &list);
+    }
+
     /// Whatever the operands, nothing panics, and nothing outside the loaded files is touched:
     /// `Bytes` has no other bytes to give.
     #[test]
