@@ -20,7 +20,7 @@ const INSTRUCTIONS: [(&str, &str, &str, u64); 6] = [
 ];
 
 /// Bytes of the ROM that hold something. To become 48 KiB again.
-const OCCUPIED: usize = 52 * 1024;
+const OCCUPIED: usize = 53 * 1024;
 
 /// Every promise.
 pub fn cases() -> Vec<Case> {
