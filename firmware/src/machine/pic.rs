@@ -41,7 +41,8 @@ const LVT_LINT0: u64 = LOCAL_APIC_ADDR + 0x350;
 /// Delivery mode: the controller names the vector.
 const EXT_INT: u32 = 0x700;
 
-/// Initialises both, and lets their interrupts through to the processor. Since reset all interrupts have been edge-triggered; those of PCI are not.
+/// Initialises both, and lets their interrupts through to the processor. Since reset all interrupts
+/// have been edge-triggered; those of PCI are not.
 pub fn initialise() {
     for (port, value) in STEPS {
         // SAFETY: interrupt controllers reach no memory, and the processor takes no interrupts.

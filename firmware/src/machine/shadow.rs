@@ -33,8 +33,9 @@ pub fn show(board: Board, anchor: Range) {
     let port = config.select(attributes.function, attributes.register);
     // SAFETY: the port is the register's, which decides over the image's range alone. The image's
     // copy below 4 GiB is mapped by all page tables we use; where those lie in the image,
-    // `shadow.s` uses a copy meanwhile, in memory that is kept for page tables. Rust sees the same bytes before and after; nobody else runs. The
-    // anchor is at most 32 bytes, which `shadow.s` keeps for it.
+    // `shadow.s` uses a copy meanwhile, in memory that is kept for page tables. Rust sees the same
+    // bytes before and after; nobody else runs. The anchor is at most 32 bytes, which `shadow.s`
+    // keeps for it.
     unsafe {
         shadow_image(
             port,
