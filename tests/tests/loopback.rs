@@ -331,7 +331,7 @@ fn a_kernel_of_protocol_2_05_gets_its_real_mode_part_at_64_kib() {
     assert_eq!(setup[0x260..], image[0x260..7 * 512]);
     // The extended BIOS data area holds the map, and the map holds the area.
     let block = booted.handoff.block;
-    assert_eq!(booted.handoff.parameters.start(), block.start());
+    assert_eq!(booted.handoff.ebda.start(), block.start());
     assert_eq!(bytes(block.start(), 1)[0], 4);
     assert_eq!(
         bytes(block.start() + 0x50 + 8, 8),

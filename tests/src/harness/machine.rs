@@ -347,6 +347,7 @@ impl Outcome {
             self.handoff.mp_pointer,
             self.handoff.mp_table,
             self.handoff.parameters,
+            self.handoff.ebda,
             self.handoff.cmdline,
         ];
         for (index, part) in parts.iter().enumerate() {

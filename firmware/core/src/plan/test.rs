@@ -223,7 +223,7 @@ proptest! {
         prop_assert_eq!(real_mode.kernel.is_some(), !high);
         prop_assert_eq!(real_mode.cmdline.is_some(), version < 0x0202);
         prop_assert!(plan.initrd.is_none_or(|initrd| initrd.end() <= 0x3800_0000));
-        prop_assert_eq!(plan.handoff.parameters.start(), plan.handoff.block.start());
+        prop_assert_eq!(plan.handoff.ebda.start(), plan.handoff.block.start());
     }
 }
 
@@ -497,7 +497,8 @@ proptest! {
         }
         let handoff = plan.handoff;
         let mut pieces = vec![
-            handoff.mp_pointer, handoff.mp_table, handoff.parameters, handoff.cmdline,
+            handoff.mp_pointer, handoff.mp_table, handoff.parameters, handoff.ebda,
+            handoff.cmdline,
         ];
         pieces.extend(handoff.page_tables);
         for (index, piece) in pieces.iter().enumerate() {
