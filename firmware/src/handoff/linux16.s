@@ -14,13 +14,7 @@ enter_linux16:
 
     .code32
 linux16:
-    mov $0x11, %eax                 # CR0: PE, ET; paging off leaves long mode
-    mov %eax, %cr0
-    mov $0xc0000080, %ecx           # EFER
-    xor %eax, %eax
-    xor %edx, %edx
-    wrmsr
-    mov %eax, %cr4                  # 0
+    leave_long_mode
     push %esi
     push %edi
     call install_services

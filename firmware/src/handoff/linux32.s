@@ -21,13 +21,7 @@ linux32:
     mov %eax, %fs
     mov %eax, %gs
     mov %eax, %ss
-    mov $0x11, %eax                 # CR0: PE, ET; paging off leaves long mode
-    mov %eax, %cr0
-    mov $0xc0000080, %ecx           # EFER
-    xor %eax, %eax
-    xor %edx, %edx
-    wrmsr
-    mov %eax, %cr4                  # 0
+    leave_long_mode
     mov %edi, %eax
     xor %ebx, %ebx
     xor %ebp, %ebp

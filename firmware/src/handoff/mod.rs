@@ -17,6 +17,7 @@ const _: () =
     assert!(offset_of!(LoadOrder, transfer.control) == 0 && PORT_DATA == PORT_SELECTOR + 1);
 
 global_asm!(
+    include_str!("leave.s"),
     include_str!("linux64.s"),
     include_str!("linux32.s"),
     include_str!("linux16.s"),

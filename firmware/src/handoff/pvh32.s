@@ -14,13 +14,7 @@ enter_pvh32:
 
     .code32
 pvh32:
-    mov $0x11, %eax                 # CR0: PE, ET; paging off leaves long mode
-    mov %eax, %cr0
-    mov $0xc0000080, %ecx           # EFER
-    xor %eax, %eax
-    xor %edx, %edx
-    wrmsr
-    mov %eax, %cr4                  # 0
+    leave_long_mode
 
     # Only an idle TSS can be loaded, and the processor marks it busy: once, in a table of which no
     # more than that descriptor exists, on the stack. Ours has it as it is then.
