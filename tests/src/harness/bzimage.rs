@@ -24,7 +24,10 @@ pub fn bzimage(data: &[u8]) {
     let ram = input.pick(&[4, 16, 17, 24, 32]) * MIB;
     let size = u32::from(input.u16()) << (input.u8() % 5);
     let initrd = u32::from(input.u16()) << (input.u8() % 5);
-    let cmdline = u32::from(input.u16()) << (input.u8() % 3);
+    let cmdline = u32::from(input.u16());
+    let choice = input.u8();
+    let cmdline = cmdline << (choice % 3);
+    let setup_size = [0x800, 0x8000, 0xa00, 0][usize::from(choice / 3 % 4)];
     let mut machine = Machine::new(usize::try_from(ram).expect("64 bits"));
     machine.gigabyte_pages = input.u8() % 2 == 0;
     machine.dma = input.u8() % 2 == 0;
@@ -41,7 +44,7 @@ pub fn bzimage(data: &[u8]) {
     let mut setup = vec![0; SETUP_HEADER_OFFSET];
     setup.extend_from_slice(header.as_bytes());
     machine.set(Key::SETUP_DATA, setup);
-    machine.set_u32(Key::SETUP_SIZE, 0x800);
+    machine.set_u32(Key::SETUP_SIZE, setup_size);
     machine.set_u32(Key::KERNEL_SIZE, size);
     machine.set(Key::KERNEL_DATA, vec![0xaa; size as usize]);
     machine.set_u32(Key::INITRD_SIZE, initrd);

@@ -11,6 +11,7 @@ mod e820;
 mod input;
 mod loader;
 mod machine;
+mod multiboot;
 pub mod mutate;
 mod pci;
 mod registers;
@@ -22,6 +23,7 @@ pub use bzimage::bzimage;
 pub use directory::directory;
 pub use e820::e820;
 pub use loader::loader;
+pub use multiboot::multiboot;
 pub use pci::pci;
 pub use registers::registers;
 pub use smbios::smbios;
@@ -31,11 +33,12 @@ pub use virtio::virtio;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     ("bzimage", bzimage),
     ("directory", directory),
     ("e820", e820),
     ("loader", loader),
+    ("multiboot", multiboot),
     ("pci", pci),
     ("registers", registers),
     ("smbios", smbios),
