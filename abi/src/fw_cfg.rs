@@ -171,6 +171,25 @@ pub const fn file_name(name: &str) -> [u8; FILE_NAME_SIZE] {
     field
 }
 
+/// Whether two names are the same, eight bytes at a time up to the word that ends with a NUL.
+///
+/// Behind a name's NUL its field holds zeros; a VMM that leaves something else there has given
+/// another name.
+#[must_use]
+#[inline(never)] // inlined, every word of both names is loaded before the first is compared
+pub fn same_name(a: &[u8; FILE_NAME_SIZE], b: &[u8; FILE_NAME_SIZE]) -> bool {
+    for (a, b) in a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0) {
+        let (a, b) = (u64::from_le_bytes(*a), u64::from_le_bytes(*b));
+        if a != b {
+            return false;
+        }
+        if a >> 56 == 0 {
+            return true;
+        }
+    }
+    true
+}
+
 /// DMA operation descriptor (`struct FWCfgDmaAccess`), anywhere in guest memory.
 #[derive(
     Clone, Copy, Debug, Eq, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,

@@ -11,7 +11,7 @@ use firmware_core::aftermath::Aftermath;
 use firmware_core::error::BootError;
 use firmware_core::facts::{Facts, LogLevel, Options};
 use firmware_core::plan::{Entry, Plan};
-use firmware_core::words::{Sink, Words, say};
+use firmware_core::words::{Speaker, Words, say};
 
 /// The log and the trace points, as the user has switched them on.
 pub struct Log {
@@ -86,14 +86,15 @@ impl Log {
 #[inline(never)]
 fn tell(console: &mut Console, start: u64, khz: u32, name: &str, what: &dyn Words) {
     let cycles = timestamp().wrapping_sub(start);
-    console.text("qboot-rs: ");
+    let console = &mut Speaker::new(console);
+    say!(console, "qboot-rs: ");
     console.text(name);
-    console.text(": ");
+    say!(console, ": ");
     what.say(console);
     if khz != 0 {
         say!(console, " (+% us, ", nanoseconds(cycles, khz) / 1000);
     } else {
-        console.text(" (+");
+        say!(console, " (+");
     }
     say!(console, "% cycles)\n", cycles);
 }
@@ -105,8 +106,8 @@ struct Bug<'a> {
 }
 
 impl Words for Bug<'_> {
-    fn say(&self, to: &mut dyn Sink) {
-        to.text("firmware bug: panic in ");
+    fn say(&self, to: &mut Speaker<'_>) {
+        say!(to, "firmware bug: panic in ");
         to.text(self.file);
         say!(to, " line %", self.line);
     }
@@ -120,10 +121,11 @@ pub fn panicked(file: &str, line: u32) -> ! {
 /// Says why and what else there is to say, tells the VMM, and stops or, after a while, starts again.
 pub fn give_up(error: &BootError, aftermath: &Aftermath) -> ! {
     let mut console = Console::open();
-    console.text("qboot-rs: ");
-    error.say(&mut console);
-    aftermath.say(&mut console);
-    console.text("\n");
+    let console = &mut Speaker::new(&mut console);
+    say!(console, "qboot-rs: ");
+    error.say(console);
+    aftermath.say(console);
+    say!(console, "\n");
     report_failure(error.code());
     let Some(milliseconds) = aftermath.wait else {
         halt()
@@ -131,16 +133,20 @@ pub fn give_up(error: &BootError, aftermath: &Aftermath) -> ! {
     if wait(milliseconds) {
         reset()
     }
-    console.text("qboot-rs: clock: expected a timer or a real-time clock that runs, found none\n");
+    say!(
+        console,
+        "qboot-rs: clock: expected a timer or a real-time clock that runs, found none\n"
+    );
     halt()
 }
 
 /// Says why, tells the VMM, and stops.
 pub fn fail(error: &dyn Words, code: FailureCode) -> ! {
     let mut console = Console::open();
-    console.text("qboot-rs: ");
-    error.say(&mut console);
-    console.text("\n");
+    let console = &mut Speaker::new(&mut console);
+    say!(console, "qboot-rs: ");
+    error.say(console);
+    say!(console, "\n");
     report_failure(code);
     halt()
 }

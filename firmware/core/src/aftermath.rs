@@ -8,7 +8,7 @@
 use crate::error::BootError;
 use crate::fw_cfg::{Directory, DirectoryBuffer, DirectoryError, Transport};
 use crate::kernel::KernelError;
-use crate::words::{Sink, Words, display, say};
+use crate::words::{Speaker, Words, display, say};
 use abi::fw_cfg::{FILE_NAME_SIZE, file, file_name};
 
 /// Longest part of a device path that is said.
@@ -86,10 +86,13 @@ impl Aftermath {
 
 /// What is said behind the sentence of the error.
 impl Words for Aftermath {
-    fn say(&self, to: &mut dyn Sink) {
+    fn say(&self, to: &mut Speaker<'_>) {
         for (index, byte) in self.path().iter().enumerate() {
             if index == 0 {
-                to.text(", and first in the boot order, but neither disk nor option ROM is booted here, ");
+                say!(
+                    to,
+                    ", and first in the boot order, but neither disk nor option ROM is booted here, "
+                );
             }
             to.bytes(&[if matches!(byte, b' '..=b'~') {
                 *byte

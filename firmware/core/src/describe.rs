@@ -4,10 +4,10 @@
 use crate::facts::Facts;
 use crate::kernel::Kernel;
 use crate::plan::{Entry, Plan};
-use crate::words::{Sink, Words, display, say};
+use crate::words::{Speaker, Words, display, say};
 
 impl Words for Facts<'_> {
-    fn say(&self, to: &mut dyn Sink) {
+    fn say(&self, to: &mut Speaker<'_>) {
         let (records, processors) = (self.memory.len(), self.processors.count());
         say!(to, "% memory records, % processors, ", records, processors);
         self.kernel.say(to);
@@ -24,15 +24,15 @@ impl Words for Facts<'_> {
 display!(Facts<'_>);
 
 impl Words for Kernel<'_> {
-    fn say(&self, to: &mut dyn Sink) {
+    fn say(&self, to: &mut Speaker<'_>) {
         match self {
             Self::Pvh { image, entry } => {
-                to.text("PVH kernel at ");
+                say!(to, "PVH kernel at ");
                 image.say(to);
                 say!(to, ", entry #", entry);
             }
             Self::Multiboot(kernel) => {
-                to.text("multiboot kernel for ");
+                say!(to, "multiboot kernel for ");
                 kernel.image().say(to);
                 say!(
                     to,
@@ -58,15 +58,15 @@ impl Words for Kernel<'_> {
 display!(Kernel<'_>);
 
 impl Words for Plan<'_> {
-    fn say(&self, to: &mut dyn Sink) {
-        to.text("hand-off block ");
+    fn say(&self, to: &mut Speaker<'_>) {
+        say!(to, "hand-off block ");
         self.handoff.block.say(to);
         if let Some(kernel) = self.kernel {
-            to.text(", kernel ");
+            say!(to, ", kernel ");
             kernel.say(to);
         }
         if let Some(initrd) = self.initrd {
-            to.text(", initrd ");
+            say!(to, ", initrd ");
             initrd.say(to);
         }
         say!(to, ", % map entries", self.memory.regions().len());
@@ -76,7 +76,7 @@ impl Words for Plan<'_> {
 display!(Plan<'_>);
 
 impl Words for Entry {
-    fn say(&self, to: &mut dyn Sink) {
+    fn say(&self, to: &mut Speaker<'_>) {
         match self {
             Self::Pvh { entry, start_info } => {
                 say!(to, "PVH entry #, start_info #", entry, start_info);
@@ -86,7 +86,7 @@ impl Words for Entry {
                 say!(to, "64-bit entry #, boot_params #", entry, boot_params);
             }
             Self::Linux16(real_mode) => {
-                to.text("16-bit entry in ");
+                say!(to, "16-bit entry in ");
                 real_mode.setup.say(to);
             }
             Self::Linux32 { entry, boot_params } => {

@@ -8,7 +8,7 @@ use crate::kernel::KernelError;
 use crate::plan::PlanError;
 use crate::processors::CountError;
 use crate::smbios::SmbiosError;
-use crate::words::{Sink, Words, display, say};
+use crate::words::{Speaker, Words, display, say};
 use abi::debug::FailureCode;
 
 /// Everything that can go wrong between the first question and the kernel.
@@ -60,7 +60,7 @@ impl BootError {
 }
 
 impl Words for BootError {
-    fn say(&self, to: &mut dyn Sink) {
+    fn say(&self, to: &mut Speaker<'_>) {
         match self {
             Self::FwCfgAbsent { found } => say!(
                 to,

@@ -8,7 +8,7 @@ use crate::error::BootError;
 use crate::fw_cfg::{KnownFiles, TransferError, Transport};
 use crate::kernel::{Kernel, SetupBuffer};
 use crate::processors::{Identity, Processors};
-use crate::words::{Sink, Words, display, say};
+use crate::words::{Speaker, Words, display, say};
 use abi::e820::E820Entry;
 use abi::fw_cfg::{Key, file};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -147,16 +147,16 @@ pub enum MemoryMapError {
 }
 
 impl Words for MemoryMapError {
-    fn say(&self, to: &mut dyn Sink) {
+    fn say(&self, to: &mut Speaker<'_>) {
         let name = file::E820;
         match self {
             Self::Absent => {
-                to.text("fw_cfg file ");
+                say!(to, "fw_cfg file ");
                 to.text(name);
-                to.text(": expected a memory map, found no such file");
+                say!(to, ": expected a memory map, found no such file");
             }
             Self::Size { found } => {
-                to.text("fw_cfg file ");
+                say!(to, "fw_cfg file ");
                 to.text(name);
                 say!(
                     to,

@@ -4,7 +4,7 @@
 //! Spec: Intel SDM volume 3, section 9.9 (APIC IDs are made of package, core and thread fields of
 //! CPUID-defined width); `fw_cfg` gives only the number.
 
-use crate::words::{Sink, Words, display, say};
+use crate::words::{Speaker, Words, display, say};
 
 /// The most processors a machine with 8-bit APIC IDs can have: ID 0xff means all of them.
 pub const MAX_PROCESSORS: u16 = 255;
@@ -141,7 +141,7 @@ pub struct CountError {
 }
 
 impl Words for CountError {
-    fn say(&self, to: &mut dyn Sink) {
+    fn say(&self, to: &mut Speaker<'_>) {
         say!(
             to,
             "processors: expected 1 to %, found %",

@@ -3,7 +3,7 @@
 //!
 //! `core::fmt` pads, aligns, counts characters and knows every width of number: 5 KiB of an image
 //! of 48. What this firmware says are texts with numbers in them, decimal (`%`) or hexadecimal
-//! (`#`).
+//! (`#`). The compiler packs each text: what many have in common (`PHRASES`) is one byte in it.
 
 use core::fmt;
 use zerocopy::little_endian::{U16, U32, U64};
@@ -12,21 +12,39 @@ use zerocopy::little_endian::{U16, U32, U64};
 pub trait Sink {
     /// Takes the next words, in UTF-8.
     fn bytes(&mut self, bytes: &[u8]);
+}
 
-    /// Takes the next words.
-    fn text(&mut self, text: &str) {
+/// Who says them there. One pointer, so that a sentence and three numbers fit the registers that a
+/// call passes: there are a hundred such calls.
+#[allow(missing_debug_implementations)] // a reference to any sink
+pub struct Speaker<'a>(&'a mut dyn Sink);
+
+impl<'a> Speaker<'a> {
+    /// Says everything to `sink`.
+    pub fn new(sink: &'a mut dyn Sink) -> Self {
+        Self(sink)
+    }
+
+    /// Says a text as it stands.
+    #[inline(never)]
+    pub fn text(&mut self, text: &str) {
         self.bytes(text.as_bytes());
+    }
+
+    /// Says bytes of ASCII.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.0.bytes(bytes);
     }
 }
 
 /// What can be said.
 pub trait Words {
     /// Says it.
-    fn say(&self, to: &mut dyn Sink);
+    fn say(&self, to: &mut Speaker<'_>);
 }
 
 impl Words for &str {
-    fn say(&self, to: &mut dyn Sink) {
+    fn say(&self, to: &mut Speaker<'_>) {
         to.text(self);
     }
 }
@@ -37,16 +55,43 @@ pub trait Number {
     fn value(&self) -> u64;
 }
 
-/// Says a text with numbers: `say!(sink, "expected % bytes at #", size, addr)`.
+/// What texts have in common, longest gain first. In a packed text the byte 0x80 stands for the
+/// first phrase, and so on.
+const PHRASES: &str = ": expected |, found |expected | bytes|kernel| entry | setup |file|command|\
+    multiboot|memory|fw_cfg|exception|header| at | a | of | that |boot|none";
+
+/// The packed byte of the first phrase.
+const FIRST_PHRASE: u8 = 0x80;
+
+/// Says a text with up to three numbers: `say!(to, "expected % bytes at #", size, addr)`.
 #[macro_export]
 macro_rules! say {
-    ($to:expr, $text:literal $(, $number:expr)+ $(,)?) => {{
-        const NUMBERS: usize = [$(stringify!($number)),+].len();
+    ($to:expr, $text:literal $(, $number:expr)* $(,)?) => {{
+        const NUMBERS: usize = { let numbers: &[&str] = &[$(stringify!($number)),*]; numbers.len() };
         const { assert!($crate::words::places($text) == NUMBERS) };
-        $crate::words::sentence($to, $text, &[$($crate::words::Number::value(&$number)),+])
+        const PACKED: [u8; $crate::words::packed_size($text)] = $crate::words::pack($text);
+        $crate::say_packed!($to, PACKED $(, $crate::words::Number::value(&$number))*)
     }};
 }
 pub use say;
+
+/// [`say!`] for each count of numbers.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! say_packed {
+    ($to:expr, $text:expr) => {
+        $to.packed(&$text)
+    };
+    ($to:expr, $text:expr, $a:expr) => {
+        $to.one(&$text, $a)
+    };
+    ($to:expr, $text:expr, $a:expr, $b:expr) => {
+        $to.two(&$text, $a, $b)
+    };
+    ($to:expr, $text:expr, $a:expr, $b:expr, $c:expr) => {
+        $to.three(&$text, $a, $b, $c)
+    };
+}
 
 /// How many numbers belong into a text.
 #[must_use]
@@ -62,21 +107,97 @@ pub const fn places(text: &str) -> usize {
     count
 }
 
-/// Says `text` with `numbers` in their places.
-#[inline(never)]
-pub fn sentence(to: &mut dyn Sink, text: &str, numbers: &[u64]) {
+/// Size in bytes of a text when it is packed.
+#[must_use]
+pub const fn packed_size(text: &str) -> usize {
+    let mut size: usize = 0;
     let mut rest = text.as_bytes();
-    for number in numbers {
-        let place = rest.iter().position(|byte| matches!(byte, b'%' | b'#'));
-        let (words, others) = rest
-            .split_at_checked(place.unwrap_or_default())
-            .unwrap_or_default();
-        to.bytes(words);
-        let [kind, others @ ..] = others else { return };
-        digits(*number, *kind == b'#', to);
-        rest = others;
+    while !rest.is_empty() {
+        rest = pack_first(rest).1;
+        size = size.saturating_add(1);
     }
-    to.bytes(rest);
+    size
+}
+
+/// Packs a text of ASCII; `SIZE` is its [`packed_size`].
+#[must_use]
+pub const fn pack<const SIZE: usize>(text: &str) -> [u8; SIZE] {
+    assert!(text.is_ascii());
+    let mut packed = [0; SIZE];
+    let mut left = packed.as_mut_slice();
+    let mut rest = text.as_bytes();
+    while let [slot, others @ ..] = left {
+        (*slot, rest) = pack_first(rest);
+        left = others;
+    }
+    packed
+}
+
+/// The next packed byte of a text, and what is left of the text.
+const fn pack_first(text: &[u8]) -> (u8, &[u8]) {
+    let mut phrases = PHRASES.as_bytes();
+    let mut byte = FIRST_PHRASE;
+    while !phrases.is_empty() {
+        let (mut phrase, mut rest) = (phrases, text);
+        while let ([a, phrase_left @ ..], [b, text_left @ ..]) = (phrase, rest)
+            && *a == *b
+        {
+            (phrase, rest) = (phrase_left, text_left);
+        }
+        if let [] | [b'|', ..] = phrase {
+            return (byte, rest);
+        }
+        while let [first, others @ ..] = phrases {
+            phrases = others;
+            if *first == b'|' {
+                break;
+            }
+        }
+        byte = byte.saturating_add(1);
+    }
+    match text {
+        [first, rest @ ..] => (*first, rest),
+        [] => (0, text),
+    }
+}
+
+impl Speaker<'_> {
+    /// Says a packed text.
+    #[inline(never)]
+    pub fn packed(&mut self, text: &[u8]) {
+        self.three(text, 0, 0, 0);
+    }
+
+    /// Says a packed text with a number in its place.
+    #[inline(never)]
+    pub fn one(&mut self, text: &[u8], a: u64) {
+        self.three(text, a, 0, 0);
+    }
+
+    /// Says a packed text with two numbers in their places.
+    #[inline(never)]
+    pub fn two(&mut self, text: &[u8], a: u64, b: u64) {
+        self.three(text, a, b, 0);
+    }
+
+    /// Says a packed text with three numbers in their places.
+    #[inline(never)]
+    pub fn three(&mut self, text: &[u8], a: u64, b: u64, c: u64) {
+        let mut numbers = [a, b, c].into_iter();
+        for byte in text {
+            match byte {
+                b'%' | b'#' => {
+                    digits(numbers.next().unwrap_or_default(), *byte == b'#', self.0);
+                }
+                FIRST_PHRASE.. => {
+                    let index = byte.wrapping_sub(FIRST_PHRASE).into();
+                    let mut phrases = PHRASES.as_bytes().split(|byte| *byte == b'|');
+                    self.bytes(phrases.nth(index).unwrap_or_default());
+                }
+                _ => self.bytes(core::slice::from_ref(byte)),
+            }
+        }
+    }
 }
 
 /// Without leading zeros; hexadecimal with `0x` before it.
@@ -151,7 +272,7 @@ impl Sink for Formatter<'_, '_> {
 /// Those of `formatter`.
 pub fn format(words: &dyn Words, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut to = Formatter(formatter, Ok(()));
-    words.say(&mut to);
+    words.say(&mut Speaker::new(&mut to));
     to.1
 }
 
@@ -184,7 +305,7 @@ mod test {
     fn numbers_read_as_core_writes_them() {
         for value in [0, 9, 10, 15, 16, 0xabcd_ef01, u64::MAX] {
             let mut text = Text::default();
-            say!(&mut text, "% and #.", value, &value);
+            say!(Speaker::new(&mut text), "% and #.", value, &value);
             assert_eq!(text.0, format!("{value} and {value:#x}."));
         }
     }
@@ -193,16 +314,18 @@ mod test {
     fn every_width_is_a_number() {
         let mut text = Text::default();
 
-        say!(
-            &mut text,
-            "%#%#",
-            1u8,
-            U16::new(0x208),
-            3usize,
-            U64::new(0x1_0000_0000)
-        );
+        say!(Speaker::new(&mut text), "%#%", 1u8, U16::new(0x208), 3usize);
+        say!(Speaker::new(&mut text), "#", U64::new(0x1_0000_0000));
 
         assert_eq!(text.0, "10x20830x100000000");
+    }
+
+    #[test]
+    fn every_phrase_is_one_byte() {
+        for phrase in PHRASES.split('|') {
+            assert_eq!(packed_size(phrase), 1, "{phrase:?} hides behind another");
+        }
+        assert_eq!(&pack::<5>("fw_cfg: expected #!"), b"\x8b\x80#!\0");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use abi::debug::FailureCode;
 use abi::layout::{ROM_ALIAS_END, ROM_ALIAS_START};
-use firmware_core::words::{Sink, Words, say};
+use firmware_core::words::{Speaker, Words, say};
 
 /// Vectors whose frame starts with an error code (SDM volume 3, table 7-1).
 const WITH_ERROR_CODE: u64 =
@@ -55,7 +55,7 @@ impl ExceptionFrame {
 }
 
 impl Words for ExceptionFrame {
-    fn say(&self, to: &mut dyn Sink) {
+    fn say(&self, to: &mut Speaker<'_>) {
         let (vector, rip) = (self.vector, self.rip);
         match self.code() {
             FailureCode::Panic => say!(to, "firmware bug: exception % at #", vector, rip),

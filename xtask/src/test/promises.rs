@@ -16,11 +16,11 @@ const INSTRUCTIONS: [(&str, &str, &str, u64); 6] = [
     ("pvh-no-acpi", "microvm,acpi=off", "report.elf", 2_400),
     ("pvh-pc", "pc", "report.elf", 30_000),
     ("pvh-q35", "q35", "report.elf", 36_000),
-    ("bzimage-no-acpi", "microvm,acpi=off", "report.bz", 3_100),
+    ("bzimage-no-acpi", "microvm,acpi=off", "report.bz", 3_200),
 ];
 
-/// Bytes of the ROM that hold something. To become 48 KiB again.
-const OCCUPIED: usize = 53 * 1024;
+/// Bytes of the ROM that hold something.
+const OCCUPIED: usize = 48 * 1024;
 
 /// Every promise.
 pub fn cases() -> Vec<Case> {

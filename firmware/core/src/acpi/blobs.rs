@@ -2,9 +2,9 @@
 //! The files a script loads: what they are called, and where they lie.
 
 use super::Problem;
-use crate::fw_cfg::{File, same_name};
+use crate::fw_cfg::File;
 use crate::memory::Range;
-use abi::fw_cfg::Key;
+use abi::fw_cfg::{Key, same_name};
 use abi::table_loader::{FileName, ZONE_FSEG, ZONE_HIGH};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -140,6 +140,7 @@ impl<'a> Blobs<'a> {
     ///
     /// # Errors
     /// None is loaded under this name.
+    #[inline] // for speed: every command looks up one or two files
     pub fn find(&self, name: &FileName) -> Result<&Blob, Problem> {
         let blobs = self.storage.get(..self.count).unwrap_or_default();
         let found = blobs.iter().rev().find(|blob| same_name(&blob.name, name));
@@ -154,6 +155,7 @@ impl<'a> Blobs<'a> {
     ///
     /// # Errors
     /// It is there already, its name or operands make no sense, or the table is full.
+    #[inline] // for speed, as `find`
     pub fn add(
         &mut self,
         name: &FileName,

@@ -3,7 +3,7 @@
 
 use super::MAX_BLOBS;
 use crate::fw_cfg::{DirectoryError, TransferError};
-use crate::words::{Sink, Words, display, say};
+use crate::words::{Speaker, Words, display, say};
 
 /// What is wrong with the script.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -96,7 +96,7 @@ impl From<DirectoryError> for Problem {
 }
 
 impl Words for LoaderError {
-    fn say(&self, to: &mut dyn Sink) {
+    fn say(&self, to: &mut Speaker<'_>) {
         match self {
             Self::Transfer(error) => error.say(to),
             Self::ScriptSize { found } => say!(
@@ -122,14 +122,14 @@ impl Words for LoaderError {
 display!(LoaderError);
 
 impl Words for Problem {
-    fn say(&self, to: &mut dyn Sink) {
+    fn say(&self, to: &mut Speaker<'_>) {
         match self {
             Self::Transfer(error) => error.say(to),
             Self::Directory(error) => error.say(to),
-            Self::Unterminated => to.text("expected a file name that ends with a NUL, found none"),
-            Self::NoSuchFile => to.text("expected a file of fw_cfg, found another name"),
-            Self::Twice => to.text("expected a file once, found it a second time"),
-            Self::NotLoaded => to.text("expected a file that is loaded, found one that is not"),
+            Self::Unterminated => say!(to, "expected a file name that ends with a NUL, found none"),
+            Self::NoSuchFile => say!(to, "expected a file of fw_cfg, found another name"),
+            Self::Twice => say!(to, "expected a file once, found it a second time"),
+            Self::NotLoaded => say!(to, "expected a file that is loaded, found one that is not"),
             Self::TooManyFiles => say!(to, "expected at most % files, found more", MAX_BLOBS),
             Self::Align(found) => {
                 say!(

@@ -6,8 +6,10 @@
 //! Keys of files change from boot to boot; only names are stable.
 
 use super::{TransferError, Transport};
-use crate::words::{Sink, Words, display, say};
-use abi::fw_cfg::{DEFAULT_FILE_SLOTS, FILE_NAME_SIZE, FileCount, FileEntry, Key, MAX_FILES, file};
+use crate::words::{Speaker, Words, display, say};
+use abi::fw_cfg::{
+    DEFAULT_FILE_SLOTS, FILE_NAME_SIZE, FileCount, FileEntry, Key, MAX_FILES, file, same_name,
+};
 use core::num::NonZeroU16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -199,25 +201,6 @@ fn is_named(entry: &FileEntry, name: &'static str) -> bool {
     entry.name.get(..name.len()) == Some(name.as_bytes()) && entry.name.get(name.len()) == Some(&0)
 }
 
-/// Whether two names are the same, eight bytes at a time up to the word that ends with a NUL.
-///
-/// Behind a name's NUL its field holds zeros; a VMM that leaves something else there has given
-/// another name.
-#[must_use]
-#[inline(never)] // inlined, every word of both names is loaded before the first is compared
-pub fn same_name(a: &[u8; FILE_NAME_SIZE], b: &[u8; FILE_NAME_SIZE]) -> bool {
-    for (a, b) in a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0) {
-        let (a, b) = (u64::from_le_bytes(*a), u64::from_le_bytes(*b));
-        if a != b {
-            return false;
-        }
-        if a >> 56 == 0 {
-            return true;
-        }
-    }
-    true
-}
-
 /// Why the directory could not be used.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum DirectoryError {
@@ -237,7 +220,7 @@ impl From<TransferError> for DirectoryError {
 }
 
 impl Words for DirectoryError {
-    fn say(&self, to: &mut dyn Sink) {
+    fn say(&self, to: &mut Speaker<'_>) {
         match self {
             Self::Transfer(error) => error.say(to),
             Self::TooManyFiles { found } => {

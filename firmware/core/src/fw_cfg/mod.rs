@@ -6,10 +6,10 @@
 
 mod directory;
 
-pub use directory::{Directory, DirectoryBuffer, DirectoryError, File, KnownFiles, same_name};
+pub use directory::{Directory, DirectoryBuffer, DirectoryError, File, KnownFiles};
 
 use crate::memory::Range;
-use crate::words::{Sink, Words, display, say};
+use crate::words::{Speaker, Words, display, say};
 use abi::fw_cfg::Key;
 
 /// How bytes come out of the device: by DMA or by port reads, the head does not care.
@@ -89,7 +89,7 @@ pub struct TransferError {
 }
 
 impl Words for TransferError {
-    fn say(&self, to: &mut dyn Sink) {
+    fn say(&self, to: &mut Speaker<'_>) {
         say!(
             to,
             "fw_cfg item #: expected % bytes, found DMA status #",

@@ -4,7 +4,7 @@
 use super::MultibootError;
 use crate::fw_cfg::TransferError;
 use crate::memory::Range;
-use crate::words::{Sink, Words, display, say};
+use crate::words::{Speaker, Words, display, say};
 use abi::linux::{ENTRY_64_OFFSET, MAX_SETUP_SECTORS};
 
 /// Why the kernel cannot be started.
@@ -78,13 +78,13 @@ impl From<TransferError> for KernelError {
 }
 
 impl Words for KernelError {
-    fn say(&self, to: &mut dyn Sink) {
+    fn say(&self, to: &mut Speaker<'_>) {
         match self {
             Self::Transfer(error) => error.say(to),
-            Self::Absent => to.text("kernel: expected one in fw_cfg, found none"),
+            Self::Absent => say!(to, "kernel: expected one in fw_cfg, found none"),
             Self::Multiboot(error) => error.say(to),
             Self::EntryOutside { entry, image } => {
-                to.text("kernel: expected its entry point inside the image at ");
+                say!(to, "kernel: expected its entry point inside the image at ");
                 image.say(to);
                 say!(to, ", found #", entry);
             }

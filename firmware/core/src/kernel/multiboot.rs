@@ -9,7 +9,7 @@
 use super::KernelError;
 use crate::fw_cfg::Transport;
 use crate::memory::Range;
-use crate::words::{Sink, Words, display, say};
+use crate::words::{Speaker, Words, display, say};
 use abi::fw_cfg::Key;
 use abi::multiboot::{Info, InfoFlags, Module};
 use zerocopy::little_endian::U32;
@@ -162,7 +162,7 @@ impl From<MultibootError> for KernelError {
 }
 
 impl Words for MultibootError {
-    fn say(&self, to: &mut dyn Sink) {
+    fn say(&self, to: &mut Speaker<'_>) {
         match *self {
             Self::InfoSize { found } => say!(
                 to,
@@ -182,16 +182,10 @@ impl Words for MultibootError {
                     Part::Module => "module",
                     Part::ModuleString => "module string",
                 };
-                to.text("multiboot ");
+                say!(to, "multiboot ");
                 to.text(part);
-                say!(
-                    to,
-                    ": expected it in #..#, found # bytes at #",
-                    free.start,
-                    free.end,
-                    size,
-                    start
-                );
+                say!(to, ": expected it in #..#", free.start, free.end);
+                say!(to, ", found # bytes at #", size, start);
             }
         }
     }

@@ -6,7 +6,7 @@
 //! kind are merged, so that what we publish needs no cleaning up.
 
 use super::Range;
-use crate::words::{Sink, Words, display, say};
+use crate::words::{Speaker, Words, display, say};
 use abi::e820::{MAX_ENTRIES, TYPE_RAM};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -45,7 +45,7 @@ impl Region {
 pub struct MapFull;
 
 impl Words for MapFull {
-    fn say(&self, to: &mut dyn Sink) {
+    fn say(&self, to: &mut Speaker<'_>) {
         say!(
             to,
             "memory map: expected at most % separate ranges, found more",
@@ -151,15 +151,21 @@ impl<'a> MemoryMap<'a> {
         if to < self.len && behind != to {
             self.storage.copy_within(to..self.len, behind);
         }
-        let mut slots = self.storage.iter_mut().skip(from);
+        let mut slots = self.storage.get_mut(from..).unwrap_or_default().iter_mut();
         let mut put = |region: Region| {
             if let Some(slot) = slots.next() {
                 *slot = region;
             }
         };
-        below.into_iter().for_each(&mut put);
-        with.iter().copied().for_each(&mut put);
-        above.into_iter().for_each(&mut put);
+        if let Some(part) = below {
+            put(part);
+        }
+        for region in with {
+            put(*region);
+        }
+        if let Some(part) = above {
+            put(part);
+        }
         self.len = len;
         Ok(())
     }
@@ -178,7 +184,13 @@ impl<'a> MemoryMap<'a> {
     /// Whether all of `range` is RAM.
     #[must_use]
     pub fn is_ram(&self, range: Range) -> bool {
-        self.ram().any(|ram| ram.contains(range))
+        let ram = u64::from(TYPE_RAM);
+        for region in self.regions() {
+            if region.kind == ram && region.range().contains(range) {
+                return true;
+            }
+        }
+        false
     }
 
     /// Whether any of `range` is RAM.

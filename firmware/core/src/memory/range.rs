@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A range of guest-physical addresses.
 
-use crate::words::{Sink, Words, display, say};
+use crate::words::{Speaker, Words, display, say};
 
 /// The guest-physical addresses from `start` up to, not including, `end`. Never wraps.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -67,7 +67,7 @@ impl Range {
 }
 
 impl Words for Range {
-    fn say(&self, to: &mut dyn Sink) {
+    fn say(&self, to: &mut Speaker<'_>) {
         say!(to, "#..#", self.start, self.end);
     }
 }

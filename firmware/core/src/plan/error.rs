@@ -3,7 +3,7 @@
 
 use crate::acpi::LoaderError;
 use crate::memory::{MapFull, Range};
-use crate::words::{Sink, Words, display, say};
+use crate::words::{Speaker, Words, display, say};
 use abi::debug::FailureCode;
 use abi::layout::{HANDOFF_FLOOR, LOW_RAM_END};
 
@@ -97,7 +97,7 @@ impl From<MapFull> for PlanError {
 }
 
 impl Words for PlanError {
-    fn say(&self, to: &mut dyn Sink) {
+    fn say(&self, to: &mut Speaker<'_>) {
         match self {
             Self::Acpi(error) => error.say(to),
             Self::MapFull(error) => error.say(to),

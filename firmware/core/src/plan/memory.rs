@@ -5,7 +5,7 @@ use super::tables::Tables;
 use super::{Handoff, PlanError};
 use crate::facts::Facts;
 use crate::memory::{MemoryMap, Range, Region};
-use abi::e820::{MAX_ENTRIES, TYPE_RAM, TYPE_RESERVED};
+use abi::e820::{E820Entry, MAX_ENTRIES, TYPE_RAM, TYPE_RESERVED};
 use abi::layout::{HIGH_RAM_START, ROM_ALIAS_END, ROM_ALIAS_START, ROM_SIZE, ROM_TOP};
 
 /// Joins the VMM's records, in any order and overlapping at will: what one of them reserves is
@@ -15,20 +15,25 @@ pub fn join<'a>(
     storage: &'a mut [Region; MAX_ENTRIES],
 ) -> Result<MemoryMap<'a>, PlanError> {
     let mut memory = MemoryMap::new(storage);
-    for ram in [true, false] {
-        for record in facts.memory {
-            let kind = record.kind.get();
-            if (kind == TYPE_RAM) == ram {
-                let (addr, size) = (record.addr.get(), record.size.get());
-                let range = Range::new(addr, size).ok_or(PlanError::RecordWraps { addr, size })?;
-                memory.set(range, kind)?;
-            }
-        }
-    }
+    add(facts.memory, true, &mut memory)?;
+    add(facts.memory, false, &mut memory)?;
     for registers in facts.board.registers() {
         memory.set(*registers, TYPE_RESERVED)?;
     }
     Ok(memory)
+}
+
+/// Adds the records of RAM, or all others.
+fn add(records: &[E820Entry], ram: bool, memory: &mut MemoryMap<'_>) -> Result<(), PlanError> {
+    for record in records {
+        let kind = record.kind.get();
+        if (kind == TYPE_RAM) == ram {
+            let (addr, size) = (record.addr.get(), record.size.get());
+            let range = Range::new(addr, size).ok_or(PlanError::RecordWraps { addr, size })?;
+            memory.set(range, kind)?;
+        }
+    }
+    Ok(())
 }
 
 /// Takes what the firmware uses below 1 MiB, and the image.

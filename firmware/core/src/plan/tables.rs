@@ -44,9 +44,11 @@ pub fn place(blobs: &mut Blobs<'_>, memory: &MemoryMap<'_>) -> Result<Tables, Pl
             },
         }
     }
-    let used = [(high, split), (scanned, ROM_ALIAS_START)];
     Ok(Tables {
-        used: used.map(|(arena, end)| Range::between(arena.free().end(), end)),
+        used: [
+            Range::between(high.free().end(), split),
+            Range::between(scanned.free().end(), ROM_ALIAS_START),
+        ],
         large,
     })
 }

@@ -2,7 +2,7 @@
 //! Why the VMM's SMBIOS files make no sense.
 
 use crate::acpi::Problem;
-use crate::words::{Sink, Words, display, say};
+use crate::words::{Speaker, Words, display, say};
 
 /// What is wrong with the anchor or the table.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -31,10 +31,10 @@ pub enum SmbiosError {
 }
 
 impl Words for SmbiosError {
-    fn say(&self, to: &mut dyn Sink) {
+    fn say(&self, to: &mut Speaker<'_>) {
         match self {
             Self::File(problem) => {
-                to.text("SMBIOS files: ");
+                say!(to, "SMBIOS files: ");
                 problem.say(to);
             }
             Self::Anchor { found, size } => say!(

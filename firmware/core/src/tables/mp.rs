@@ -22,7 +22,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub const POINTER_SIZE: u64 = size_of::<FloatingPointer>() as u64;
 
 /// ISA interrupts with an entry of their own: 0 to 15 without 2, the cascade of the two 8259s.
-const ISA_INTERRUPTS: u16 = 15;
+const ISA_INTERRUPTS: u8 = 15;
 
 /// Version of the local APICs: integrated (not an 82489DX), as KVM and QEMU model them.
 const LOCAL_APIC_VERSION: u8 = 0x14;
@@ -84,12 +84,33 @@ const LOCAL_WIRES: [InterruptEntry; 2] = [
     },
 ];
 
-/// Sum of the wires' bytes as they stand above, so that nobody adds them up on every boot.
-const WIRES_SUM: u8 = {
-    const BYTES: usize = size_of::<InterruptEntry>();
-    let isa: [u8; BYTES * ISA_WIRES.len()] = zerocopy::transmute!(ISA_WIRES);
-    let local: [u8; BYTES * LOCAL_WIRES.len()] = zerocopy::transmute!(LOCAL_WIRES);
-    checksum::sum_const(&isa).wrapping_add(checksum::sum_const(&local))
+/// A guest-physical address below 4 GiB.
+const fn low_address(address: u64) -> U32 {
+    let [a, b, c, d, ..] = address.to_le_bytes();
+    U32::from_bytes([a, b, c, d])
+}
+
+/// The header but for what the number of processors decides.
+const HEADER: ConfigHeader = ConfigHeader {
+    signature: CONFIG_SIGNATURE,
+    base_table_length: U16::ZERO,
+    spec_rev: SPEC_REVISION_1_4,
+    checksum: 0,
+    oem_id: *b"QBOOT-RS",
+    product_id: *b"MICROVM     ",
+    oem_table_pointer: U32::ZERO,
+    oem_table_size: U16::ZERO,
+    entry_count: U16::ZERO,
+    local_apic_address: low_address(LOCAL_APIC_ADDR),
+    extended_table_length: U16::ZERO,
+    extended_table_checksum: 0,
+    reserved: 0,
+};
+
+/// Sum of its bytes.
+const HEADER_SUM: u8 = {
+    let bytes: [u8; size_of::<ConfigHeader>()] = zerocopy::transmute!(HEADER);
+    checksum::sum_const(&bytes)
 };
 
 /// What follows the processor entries; its size does not depend on the machine.
@@ -102,8 +123,32 @@ struct Wiring {
     local: [InterruptEntry; 2],
 }
 
+/// The wiring but for the I/O APIC's ID, ready to be copied.
+const WIRING: Wiring = Wiring {
+    bus: BusEntry {
+        entry_type: ENTRY_BUS,
+        bus_id: ISA_BUS,
+        bus_type: BUS_TYPE_ISA,
+    },
+    io_apic: IoApicEntry {
+        entry_type: ENTRY_IO_APIC,
+        io_apic_id: 0,
+        io_apic_version: IO_APIC_VERSION,
+        flags: IO_APIC_ENABLED,
+        address: low_address(IO_APIC_ADDR),
+    },
+    isa: ISA_WIRES,
+    local: LOCAL_WIRES,
+};
+
+/// Sum of its bytes, so that nobody adds them up on every boot.
+const WIRING_SUM: u8 = {
+    let bytes: [u8; size_of::<Wiring>()] = zerocopy::transmute!(WIRING);
+    checksum::sum_const(&bytes)
+};
+
 /// Entries in [`Wiring`].
-const WIRING_ENTRIES: u16 = 1 + 1 + ISA_INTERRUPTS + 2;
+const WIRING_ENTRIES: u16 = 1 + 1 + ISA_INTERRUPTS as u16 + 2;
 
 /// Size in bytes of a table without processors.
 const FIXED_SIZE: u64 = (size_of::<ConfigHeader>() + size_of::<Wiring>()) as u64;
@@ -144,8 +189,7 @@ pub fn write_pointer(bytes: &mut [u8], table: Range) {
         physical_address: u32::try_from(table.start()).unwrap_or_default().into(),
         ..POINTER
     };
-    let address = pointer.physical_address.to_bytes();
-    let sum = checksum::sum_const(&address).wrapping_add(POINTER_SUM);
+    let sum = POINTER_SUM.wrapping_add(checksum::sum_word(pointer.physical_address.into()));
     pointer.checksum = sum.wrapping_neg();
 }
 
@@ -164,38 +208,29 @@ pub fn write_table(bytes: &mut [u8], processors: &Processors, irq0_override: boo
         return;
     };
 
-    let highest = write_processors(cpus, processors);
-    let wiring_sum = write_wiring(wiring, highest, irq0_override);
-    *header = ConfigHeader {
-        signature: CONFIG_SIGNATURE,
-        base_table_length: length.into(),
-        spec_rev: SPEC_REVISION_1_4,
-        checksum: wiring_sum,
-        oem_id: *b"QBOOT-RS",
-        product_id: *b"MICROVM     ",
-        oem_table_pointer: 0.into(),
-        oem_table_size: 0.into(),
-        entry_count: u16::try_from(cpus.len())
-            .unwrap_or(0)
-            .saturating_add(WIRING_ENTRIES)
-            .into(),
-        local_apic_address: u32::try_from(LOCAL_APIC_ADDR).unwrap_or_default().into(),
-        extended_table_length: 0.into(),
-        extended_table_checksum: 0,
-        reserved: 0,
-    };
-    // The sum of what follows the processors stands in the checksum's place meanwhile.
-    let rest = bytes.len().saturating_sub(size_of::<Wiring>());
-    let sum = checksum::sum(bytes.get(..rest).unwrap_or_default());
-    if let Ok((header, _)) = ConfigHeader::mut_from_prefix(bytes) {
-        header.checksum = sum.wrapping_neg();
-    }
+    let entry_count = u16::try_from(cpus.len())
+        .unwrap_or(0)
+        .saturating_add(WIRING_ENTRIES);
+    let (highest, mut sum) = write_processors(cpus, processors);
+    sum = sum.wrapping_add(write_wiring(wiring, highest, irq0_override));
+    *header = HEADER;
+    header.base_table_length = length.into();
+    header.entry_count = entry_count.into();
+    sum = sum.wrapping_add(checksum::sum_word(
+        u64::from(length) | u64::from(entry_count) << 16,
+    ));
+    header.checksum = sum.wrapping_add(HEADER_SUM).wrapping_neg();
 }
 
-/// Returns the highest APIC ID.
-fn write_processors(entries: &mut [ProcessorEntry], processors: &Processors) -> u8 {
+/// Returns the highest APIC ID, and the sum of the entries' bytes.
+fn write_processors(entries: &mut [ProcessorEntry], processors: &Processors) -> (u8, u8) {
     let identity = processors.identity();
-    let mut highest = 0;
+    let (signature, features) = (identity.signature, identity.features);
+    let each = checksum::sum_word(u64::from(signature) | u64::from(features) << 32)
+        .wrapping_add(ENTRY_PROCESSOR)
+        .wrapping_add(LOCAL_APIC_VERSION)
+        .wrapping_add(PROCESSOR_ENABLED);
+    let (mut highest, mut sum) = (0, PROCESSOR_BOOTSTRAP);
     let mut flags = PROCESSOR_ENABLED | PROCESSOR_BOOTSTRAP;
     for (entry, id) in entries.iter_mut().zip(processors.apic_ids().flatten()) {
         *entry = ProcessorEntry {
@@ -203,14 +238,15 @@ fn write_processors(entries: &mut [ProcessorEntry], processors: &Processors) -> 
             local_apic_id: id,
             local_apic_version: LOCAL_APIC_VERSION,
             flags,
-            signature: identity.signature.into(),
-            feature_flags: identity.features.into(),
+            signature: signature.into(),
+            feature_flags: features.into(),
             reserved: [0.into(); 2],
         };
+        sum = sum.wrapping_add(each).wrapping_add(id);
         flags = PROCESSOR_ENABLED;
         highest = id; // IDs only grow
     }
-    highest
+    (highest, sum)
 }
 
 /// Returns the sum of its bytes.
@@ -221,31 +257,20 @@ fn write_wiring(wiring: &mut Wiring, highest_cpu: u8, irq0_override: bool) -> u8
         Some(id) if id != ALL_LOCAL_APICS => id,
         _ => 0,
     };
-    wiring.bus = BusEntry {
-        entry_type: ENTRY_BUS,
-        bus_id: ISA_BUS,
-        bus_type: BUS_TYPE_ISA,
-    };
-    wiring.io_apic = IoApicEntry {
-        entry_type: ENTRY_IO_APIC,
-        io_apic_id,
-        io_apic_version: IO_APIC_VERSION,
-        flags: IO_APIC_ENABLED,
-        address: u32::try_from(IO_APIC_ADDR).unwrap_or_default().into(),
-    };
-    let mut sum = checksum::sum_const(wiring.bus.as_bytes())
-        .wrapping_add(checksum::sum_const(wiring.io_apic.as_bytes()))
-        .wrapping_add(WIRES_SUM);
-    wiring.isa = ISA_WIRES;
-    for entry in &mut wiring.isa {
-        entry.destination_apic_id = io_apic_id;
-        sum = sum.wrapping_add(io_apic_id);
+    *wiring = WIRING;
+    wiring.io_apic.io_apic_id = io_apic_id;
+    for [a, b, c] in wiring.isa.as_chunks_mut().0 {
+        a.destination_apic_id = io_apic_id;
+        b.destination_apic_id = io_apic_id;
+        c.destination_apic_id = io_apic_id;
     }
+    // The ID stands in the entry of the I/O APIC and in each of the ISA interrupts'.
+    const NAMED: u8 = 1 + ISA_INTERRUPTS;
+    let mut sum = WIRING_SUM.wrapping_add(io_apic_id.wrapping_mul(NAMED));
     if let (true, Some(timer)) = (irq0_override, wiring.isa.first_mut()) {
         timer.destination_apic_input = 2;
         sum = sum.wrapping_add(2); // it was 0
     }
-    wiring.local = LOCAL_WIRES;
     sum
 }
 
