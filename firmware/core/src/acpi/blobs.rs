@@ -112,6 +112,12 @@ pub const fn ended(name: &FileName) -> Result<(), Problem> {
     }
 }
 
+/// What is wrong with a name that no loaded file has: those end in their field.
+#[cold]
+fn absent(name: &FileName) -> Problem {
+    ended(name).err().unwrap_or(Problem::NotLoaded)
+}
+
 /// The files of one script.
 #[derive(Debug)]
 pub struct Blobs<'a> {
@@ -135,6 +141,16 @@ impl<'a> Blobs<'a> {
         self.storage.iter_mut().take(self.count)
     }
 
+    /// Takes all files out of sight, and returns how many there are.
+    pub const fn hide(&mut self) -> usize {
+        core::mem::replace(&mut self.count, 0)
+    }
+
+    /// Brings `count` files more into sight, in the script's order, of `all` there are.
+    pub fn show(&mut self, count: usize, all: usize) {
+        self.count = self.count.saturating_add(count).min(all);
+    }
+
     /// The file called `name`. The last one loaded is looked at first: of QEMU's it is the one
     /// with the tables, which nearly every command is about.
     ///
@@ -142,13 +158,13 @@ impl<'a> Blobs<'a> {
     /// None is loaded under this name.
     #[inline] // for speed: every command looks up one or two files
     pub fn find(&self, name: &FileName) -> Result<&Blob, Problem> {
+        self.get(name).ok_or_else(|| absent(name))
+    }
+
+    #[inline(never)] // for size: every command wants it
+    fn get(&self, name: &FileName) -> Option<&Blob> {
         let blobs = self.storage.get(..self.count).unwrap_or_default();
-        let found = blobs.iter().rev().find(|blob| same_name(&blob.name, name));
-        match found {
-            Some(blob) => Ok(blob),
-            // No loaded file has a name without its end.
-            None => Err(ended(name).err().unwrap_or(Problem::NotLoaded)),
-        }
+        blobs.iter().rev().find(|blob| same_name(&blob.name, name))
     }
 
     /// Adds a file.

@@ -99,14 +99,21 @@ impl<'a> Loader<'a> {
         files: &mut Directory<'_>,
         memory: &mut impl BlobMemory,
     ) -> Result<(), LoaderError> {
-        let blobs = &self.blobs;
-        self.script
-            .for_each(fw_cfg, |fw_cfg, command| match command.command.get() {
-                COMMAND_ADD_POINTER => commands::add_pointer(command, blobs, memory),
-                COMMAND_ADD_CHECKSUM => commands::add_checksum(command, blobs, memory),
-                COMMAND_WRITE_POINTER => commands::write_pointer(command, blobs, fw_cfg, files),
-                _ => Ok(()), // padding, what the first pass did, or a command newer than we are
-            })
+        let Self { script, blobs } = self;
+        // A command may name only what is allocated before it.
+        let all = blobs.hide();
+        script.for_each(fw_cfg, |fw_cfg, command| match command.command.get() {
+            COMMAND_ALLOCATE => {
+                blobs.show(1, all);
+                Ok(())
+            }
+            COMMAND_ADD_POINTER => commands::add_pointer(command, blobs, memory),
+            COMMAND_ADD_CHECKSUM => commands::add_checksum(command, blobs, memory),
+            COMMAND_WRITE_POINTER => commands::write_pointer(command, blobs, fw_cfg, files),
+            _ => Ok(()), // padding, or a command newer than we are
+        })?;
+        blobs.show(all, all);
+        Ok(())
     }
 }
 

@@ -11,6 +11,8 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use zerocopy::{FromZeros, IntoBytes};
 
+mod model;
+
 /// Files in `fw_cfg`, in the order of their keys.
 struct Device {
     files: Vec<(String, Vec<u8>)>,
@@ -186,6 +188,16 @@ fn at(memory: &Bytes, start: u64, length: u64) -> Vec<u8> {
         .collect()
 }
 
+/// One command of each kind, with operands that suit file `b`.
+fn one_of_each() -> [Vec<u8>; 4] {
+    [
+        allocate("b", 64, ZONE_HIGH),
+        add_pointer("b", "b", 8, 4),
+        add_checksum("b", 0, 0, 64),
+        write_pointer("w", "b", 0, 0, 8),
+    ]
+}
+
 fn refused(script: &[Vec<u8>]) -> String {
     run(script).map(|_| ()).unwrap_err().to_string()
 }
@@ -259,6 +271,116 @@ fn padding_and_unknown_commands_are_passed_over() {
         add_pointer("b", "b", 0, 4),
     ];
     assert!(run(&script).is_ok());
+}
+
+#[test]
+fn an_empty_script_loads_nothing() {
+    let (memory, written, rsdp) = run(&[]).unwrap();
+    assert!(memory.0.is_empty());
+    assert_eq!((written, rsdp), (vec![0; 16], None));
+}
+
+#[test]
+fn of_scripts_of_one_command_only_those_run_that_need_no_file() {
+    let [allocation, others @ ..] = one_of_each();
+    let (memory, _, _) = run(&[allocation]).unwrap();
+    assert_eq!(at(&memory, 0x20_0000, 64), B);
+    for other in others {
+        assert_eq!(
+            refused(&[other]),
+            "ACPI loader command 0: expected a file that is loaded, found one that is not"
+        );
+    }
+    for number in [0, 5, 0x8000_0001] {
+        assert!(run(&[command(number, &[0xff; 124])]).is_ok());
+    }
+}
+
+#[test]
+fn a_file_is_loaded_from_its_command_on() {
+    let [allocation, others @ ..] = one_of_each();
+    for other in others {
+        let late = [other.clone(), allocation.clone()];
+        assert_eq!(
+            refused(&late),
+            "ACPI loader command 0: expected a file that is loaded, found one that is not"
+        );
+        assert!(run(&[allocation.clone(), other]).is_ok());
+    }
+    let other_file = [
+        allocate("a", 16, ZONE_FSEG),
+        add_pointer("a", "b", 8, 4),
+        allocate("b", 64, ZONE_HIGH),
+    ];
+    assert!(refused(&other_file).starts_with("ACPI loader command 1: expected a file that is"));
+}
+
+#[test]
+fn no_name_in_any_command_is_read_past_its_field() {
+    let first = allocate("b", 64, ZONE_HIGH);
+    for (index, mut command) in one_of_each().into_iter().enumerate() {
+        let fields = if index % 2 == 0 { 1 } else { 2 };
+        for field in 0..fields {
+            let name = 4 + field * size_of::<FileName>();
+            let before = command.clone();
+            command[name..name + size_of::<FileName>()].fill(b'x');
+            let script = [first.clone(), command.clone()];
+            assert_eq!(
+                refused(&script),
+                "ACPI loader command 1: expected a file name that ends with a NUL, found none"
+            );
+            command = before;
+        }
+    }
+}
+
+/// A script too long to stay in the buffer is read twice, and the VMM may have changed it.
+#[test]
+fn a_script_that_allocates_more_at_the_second_look_finds_no_more_files() {
+    let mut script = vec![allocate("b", 64, ZONE_HIGH)];
+    script.extend((0..64).map(|_| command(0, &[0; 124])));
+    let first = script.concat();
+    script[1] = allocate("w", 1, ZONE_HIGH);
+    script[2] = add_pointer("", "b", 0, 4); // as a name of zeros in unused storage
+    let mut device = Device::new(&[("b", &B), ("etc/table-loader", &first), ("w", &[0; 16])]);
+    let mut directory = DirectoryBuffer::new_zeroed();
+    let mut commands = CommandBuffer::new_zeroed();
+    let mut storage = Box::new([Blob::new_zeroed(); MAX_BLOBS]);
+    let mut files = Directory::read(&mut device, &mut directory).unwrap();
+    let mut loader = Loader::gather(&mut device, &mut files, &mut commands, &mut storage).unwrap();
+    device.files[1].1 = script.concat();
+    let error = loader.link(&mut device, &mut files, &mut Bytes::default());
+    assert_eq!(
+        error.unwrap_err().to_string(),
+        "ACPI loader command 2: expected a file that is loaded, found one that is not"
+    );
+}
+
+#[test]
+fn the_257th_file_is_refused() {
+    let names: Vec<String> = (0..257).map(|index| format!("file{index}")).collect();
+    let script: Vec<u8> = names
+        .iter()
+        .flat_map(|name| allocate(name, 1, ZONE_HIGH))
+        .collect();
+    for (count, fits) in [(256, true), (257, false)] {
+        let script = &script[..count * COMMAND_SIZE];
+        let mut files: Vec<(&str, &[u8])> =
+            names.iter().map(|name| (name.as_str(), &B[..1])).collect();
+        files.push(("etc/table-loader", script));
+        let mut device = Device::new(&files);
+        let mut directory = DirectoryBuffer::new_zeroed();
+        let mut commands = CommandBuffer::new_zeroed();
+        let mut storage = Box::new([Blob::new_zeroed(); MAX_BLOBS]);
+        let mut files = Directory::read(&mut device, &mut directory).unwrap();
+        let loader = Loader::gather(&mut device, &mut files, &mut commands, &mut storage);
+        let refused = loader.map(|loader| assert_eq!(loader.blobs.iter().count(), 256));
+        let sentence = "ACPI loader command 256: expected at most 256 files, found more";
+        match refused {
+            Ok(()) => assert!(fits),
+            Err(error) => assert_eq!((fits, error.to_string().as_str()), (false, sentence)),
+        }
+    }
 }
 
 #[test]
@@ -343,6 +465,38 @@ fn every_command_that_makes_no_sense_has_its_sentence() {
         (
             vec![b(), write_pointer("w", "b", 0, 64, 8)],
             "1: expected a range inside a file of 0x40 bytes, found 0x1 bytes at 0x40",
+        ),
+        (
+            vec![b(), write_pointer("w", "b", u32::MAX, 0, 8)],
+            "1: expected a range inside a file of 0x10 bytes, found 0x8 bytes at 0xffffffff",
+        ),
+        (
+            vec![b(), write_pointer("w", "b", 0, u32::MAX, 8)],
+            "1: expected a range inside a file of 0x40 bytes, found 0x1 bytes at 0xffffffff",
+        ),
+        (
+            vec![b(), write_pointer("w", "b", 0, 0, 0)],
+            "1: expected a number of 1, 2, 4 or 8 bytes, found 0",
+        ),
+        (
+            vec![b(), add_pointer("b", "b", 0, 255)],
+            "1: expected a number of 1, 2, 4 or 8 bytes, found 255",
+        ),
+        (
+            vec![b(), add_checksum("b", u32::MAX, 0, 64)],
+            "1: expected a range inside a file of 0x40 bytes, found 0x1 bytes at 0xffffffff",
+        ),
+        (
+            vec![b(), add_checksum("b", 0, u32::MAX, u32::MAX)],
+            "1: expected a range inside a file of 0x40 bytes, found 0xffffffff bytes at 0xffffffff",
+        ),
+        (
+            vec![allocate("b", 1, 0xff)],
+            "0: expected zone 1 or 2, found 255",
+        ),
+        (
+            vec![allocate("b", u32::MAX, ZONE_HIGH)],
+            "0: expected an alignment that is a power of two, found 0xffffffff",
         ),
         (
             vec![b(), write_pointer("v", "b", 0, 0, 8)],
