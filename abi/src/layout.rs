@@ -67,6 +67,8 @@ pub const ROM_ALIAS_MAX_SIZE: u64 = 0x2_0000;
 pub const RESET_VECTOR: u64 = ROM_TOP - 16;
 /// I/O APIC registers.
 pub const IO_APIC_ADDR: u64 = 0xfec0_0000;
+/// Size of the I/O APIC's range.
+pub const IO_APIC_SIZE: u64 = 0x1000;
 /// Event selector of the ACPI generic event device: 32 bits.
 pub const GED_EVENTS_ADDR: u64 = 0xfea0_0000;
 /// Sleep control, sleep status and reset registers of that device: 8 bits each, in this order.

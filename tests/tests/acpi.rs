@@ -6,7 +6,7 @@ use firmware_core::processors::{Identity, Topology};
 use std::path::{Path, PathBuf};
 use system_tests::kernels::{bzimage, header, pattern};
 use system_tests::loopback::{Booted, Loopback};
-use vmm::config::{Config, Machine, SerialTarget};
+use vmm::config::{Config, IrqChip, Machine, SerialTarget};
 use vmm::memory::Memory;
 
 const IDENTITY: Identity = Identity {
@@ -25,6 +25,8 @@ const IDENTITY: Identity = Identity {
 const LEAST: Machine = Machine {
     acpi: true,
     auto_kernel_cmdline: true,
+    irqchip: IrqChip::Split,
+    pic: false,
     pit: false,
     rtc: false,
     isa_serial: false,

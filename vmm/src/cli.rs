@@ -55,7 +55,7 @@ struct Cli {
     #[arg(long, value_name = "FILE")]
     bios: Option<PathBuf>,
     /// What the machine has: acpi, auto-kernel-cmdline, pic, pit, rtc and isa-serial, each on, off
-    /// or auto
+    /// or auto; and irqchip, split or kernel
     #[arg(long, short_alias = 'M', value_name = "KEY=VALUE,...")]
     machine: Vec<String>,
     /// Add a virtio entropy device, which gives the guest random bytes of the host's

@@ -54,6 +54,10 @@ pub struct Machine {
     pub acpi: bool,
     /// Whether virtio devices that nothing else announces go onto the kernel's command line.
     pub auto_kernel_cmdline: bool,
+    /// Where the interrupt controllers are.
+    pub irqchip: IrqChip,
+    /// The 8259 pair of interrupt controllers.
+    pub pic: bool,
     /// The 8254 timer, and port 0x61.
     pub pit: bool,
     /// The real-time clock.
@@ -68,11 +72,22 @@ impl Default for Machine {
         Self {
             acpi: true,
             auto_kernel_cmdline: true,
+            irqchip: IrqChip::Kernel,
+            pic: true,
             pit: true,
             rtc: true,
             isa_serial: true,
         }
     }
+}
+
+/// Where the interrupt controllers other than the local APICs are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum IrqChip {
+    /// In KVM.
+    Kernel,
+    /// In this process.
+    Split,
 }
 
 /// The far end of COM1.
@@ -130,15 +145,18 @@ pub enum Error {
     /// Not a choice of parts.
     #[error(
         "--machine {0}: expected KEY=VALUE with a key out of acpi, auto-kernel-cmdline, pic, pit, \
-         rtc and isa-serial, and a value out of on, off and auto"
+         rtc and isa-serial, and a value out of on, off and auto; or irqchip=split or kernel"
     )]
     Machine(String),
     /// A part that no machine of ours is without.
     #[error(
-        "--machine {0}: expected on or auto, because the interrupt controllers are KVM's own, \
-         which come with a PIC"
+        "--machine pic=off: expected irqchip=split to go with it, found irqchip=kernel, and KVM's own \
+         interrupt controllers come with a PIC"
     )]
-    Pic(String),
+    Pic,
+    /// A part that is KVM's only.
+    #[error("--machine {0}=on: expected irqchip=kernel to go with it, found irqchip=split")]
+    Split(&'static str),
     /// COM1 leads somewhere, but is not there.
     #[error("--serial: expected a machine with a serial port, found --machine isa-serial=off")]
     SerialAlone,
@@ -203,27 +221,43 @@ pub fn parse_cpus(text: &str) -> Result<u32, Error> {
 pub fn parse_machine<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Machine, Error> {
     let mut machine = Machine::default();
     let auto = machine;
+    let (mut pic, mut pit) = (None, None);
     for pair in texts.into_iter().flat_map(|text| text.split(',')) {
         let refuse = || Error::Machine(pair.into());
         let (key, value) = pair.split_once('=').ok_or_else(refuse)?;
-        let pick = |auto| match value {
-            "on" => Ok(true),
-            "off" => Ok(false),
-            "auto" => Ok(auto),
+        let choice = || match value {
+            "on" => Ok(Some(true)),
+            "off" => Ok(Some(false)),
+            "auto" => Ok(None),
             _ => Err(refuse()),
         };
+        let pick = |auto| choice().map(|choice| choice.unwrap_or(auto));
         match key {
             "acpi" => machine.acpi = pick(auto.acpi)?,
             "auto-kernel-cmdline" => machine.auto_kernel_cmdline = pick(auto.auto_kernel_cmdline)?,
-            "pit" => machine.pit = pick(auto.pit)?,
+            "irqchip" => {
+                machine.irqchip = match value {
+                    "kernel" => IrqChip::Kernel,
+                    "split" => IrqChip::Split,
+                    _ => return Err(refuse()),
+                }
+            }
+            "pic" => pic = choice()?,
+            "pit" => pit = choice()?,
             "rtc" => machine.rtc = pick(auto.rtc)?,
             "isa-serial" => machine.isa_serial = pick(auto.isa_serial)?,
-            "pic" if pick(true)? => {}
-            "pic" => return Err(Error::Pic(pair.into())),
             _ => return Err(refuse()),
         }
     }
-    Ok(machine)
+    let kernel = machine.irqchip == IrqChip::Kernel;
+    machine.pic = pic.unwrap_or(kernel);
+    machine.pit = pit.unwrap_or(kernel);
+    match (kernel, machine.pic, machine.pit) {
+        (true, false, _) => Err(Error::Pic),
+        (false, true, _) => Err(Error::Split("pic")),
+        (false, _, true) => Err(Error::Split("pit")),
+        _ => Ok(machine),
+    }
 }
 
 /// Reads `stdio`, `none` or `file:PATH`.
@@ -301,28 +335,53 @@ mod test {
             Machine {
                 acpi: true,
                 auto_kernel_cmdline: false,
+                irqchip: IrqChip::Kernel,
+                pic: true,
                 pit: false,
                 rtc: false,
                 isa_serial: true,
             }
         );
         assert!(!parse(&["isa-serial=on,isa-serial=off"]).isa_serial);
+        let split = parse(&["pit=auto,irqchip=kernel,irqchip=split"]);
+        assert_eq!(split.irqchip, IrqChip::Split);
+        assert!(!split.pic && !split.pit);
     }
 
     #[test]
     fn parts_and_values_that_nobody_knows_are_refused_with_those_that_are() {
         for text in [
-            "", "acpi", "acpi=", "acpi=yes", "usb=on", "ACPI=on", "microvm", "pit=on,", "pic=no",
+            "",
+            "acpi",
+            "acpi=",
+            "acpi=yes",
+            "usb=on",
+            "ACPI=on",
+            "microvm",
+            "pit=on,",
+            "pic=no",
+            "irqchip=auto",
+            "irqchip=",
         ] {
             let sentence = parse_machine([text]).unwrap_err().to_string();
             assert!(
                 sentence.contains("acpi, auto-kernel-cmdline, pic, pit, rtc and isa-serial")
-                    && sentence.contains("on, off and auto"),
+                    && sentence.contains("on, off and auto; or irqchip=split or kernel"),
                 "{sentence}"
             );
         }
-        let sentence = parse_machine(["rtc=on,pic=off"]).unwrap_err().to_string();
-        assert!(sentence.starts_with("--machine pic=off: expected on"));
+    }
+
+    #[test]
+    fn parts_that_do_not_go_together_are_refused() {
+        let refusal = |text: &str| parse_machine([text]).unwrap_err().to_string();
+        let sentence = refusal("rtc=on,pic=off");
+        assert!(sentence.starts_with("--machine pic=off: expected irqchip=split"));
+        for part in ["pic", "pit"] {
+            let sentence = refusal(&format!("irqchip=split,{part}=on"));
+            let expected = format!("--machine {part}=on: expected irqchip=kernel");
+            assert!(sentence.starts_with(&expected), "{sentence}");
+        }
     }
 
     #[test]

@@ -6,16 +6,18 @@
 //! on the same memory, and starts over; RAM that nobody loads anything into keeps its content.
 
 use crate::boot::Boot;
-use crate::config::{Config, SerialTarget};
+use crate::config::{Config, IrqChip, SerialTarget};
 use crate::devices::bus::Ports;
 use crate::devices::cmos::{Cmos, host_clock};
 use crate::devices::fw_cfg::FwCfg;
 use crate::devices::ged::{GED_IRQ, Ged};
+use crate::devices::interrupts::Interrupts;
+use crate::devices::ioapic::PINS;
 use crate::devices::mmio::Mmio;
 use crate::devices::serial::{COM1_IRQ, Com1};
 use crate::devices::virtio::mmio::{QUEUE_NOTIFY, Transport};
 use crate::devices::virtio::rng::Rng;
-use crate::hypervisor::{self, Kvm, Vm};
+use crate::hypervisor::{self, Controllers, Kvm, Vm};
 use crate::memory::Memory;
 use crate::processor::{self, PanicGuard, Shared};
 use crate::report::{Ending, Exits, Marks, Report};
@@ -49,7 +51,7 @@ pub struct Machine {
     /// COM1 and its interrupt line.
     com1: Option<(Arc<Com1>, EventFd)>,
     acpi: bool,
-    pit: bool,
+    controllers: Controllers,
     cpus: u32,
     reboot: bool,
     reads_stdin: bool,
@@ -78,7 +80,10 @@ impl Machine {
             let transport = Transport::new(Box::new(device), memory.clone(), notified, line);
             virtio.push((*slot, Arc::new(transport)));
         }
-        let mmio = Mmio::new(parts.acpi.then(Ged::default), virtio);
+        let split = parts.irqchip == IrqChip::Split;
+        let interrupts = split.then(|| Arc::new(Interrupts::default()));
+        let mmio =
+            Mmio::new(parts.acpi.then(Ged::default), virtio).with_interrupts(interrupts.clone());
         let dma = config.fw_cfg_dma.then(|| memory.clone());
         let fw_cfg = FwCfg::new(boot.items, dma).map_err(boot::Error::from)?;
         let wake = EventFd::new(0).map_err(host("creating an event counter"))?;
@@ -108,7 +113,7 @@ impl Machine {
             fw_cfg,
         );
         let marks = Arc::new(Marks::new(started));
-        let shared = Arc::new(Shared::new(ports, mmio, marks, wake));
+        let shared = Arc::new(Shared::new(ports, mmio, interrupts, marks, wake));
         let machine = Self {
             kvm,
             memory,
@@ -117,7 +122,10 @@ impl Machine {
             preload: boot.preload,
             com1,
             acpi: parts.acpi,
-            pit: parts.pit,
+            controllers: match parts.irqchip {
+                IrqChip::Kernel => Controllers::Kernel { pit: parts.pit },
+                IrqChip::Split => Controllers::Split { pins: PINS },
+            },
             cpus: config.cpus,
             reboot: config.reboot,
             reads_stdin: config.serial == SerialTarget::Stdio,
@@ -152,6 +160,9 @@ impl Machine {
             let ending = self.wait(&vm, &mut pressed);
             let last = ending != Ending::Reset || !self.reboot;
             exits += self.stop(threads, last);
+            if let Some(interrupts) = &self.shared.interrupts {
+                interrupts.disconnect();
+            }
             drop(vm);
             if let Some(number) = signals::arrived() {
                 break Ending::Signal(number);
@@ -165,6 +176,9 @@ impl Machine {
                 let _ = line.read();
             }
             self.load(true)?;
+            if let Some(interrupts) = &self.shared.interrupts {
+                interrupts.reset();
+            }
             self.shared.mmio.reset();
             self.shared.ports.reset().map_err(|source| Error::Host {
                 what: "resetting COM1".into(),
@@ -206,16 +220,23 @@ impl Machine {
 
     /// Makes a virtual machine and sets its processors going.
     fn start(&self) -> Result<(Vm, Vec<JoinHandle<Exits>>), Error> {
-        let vm = Vm::new(&self.kvm, &self.memory, self.cpus, self.pit)?;
+        let vm = Vm::new(&self.kvm, &self.memory, self.cpus, self.controllers)?;
+        let mut counted = Vec::new();
         if let Some((_, line)) = &self.com1 {
             vm.connect(line, COM1_IRQ)?;
+            counted.push(COM1_IRQ);
         }
         for (slot, transport) in self.shared.mmio.virtio() {
-            vm.connect(transport.line(), slot.interrupt(self.acpi))?;
+            let irq = slot.interrupt(self.acpi);
+            vm.connect(transport.line(), irq)?;
+            counted.push(irq);
             let register = slot.address() + u64::from(QUEUE_NOTIFY);
             for queue in (0..).take(transport.queues()) {
                 vm.listen(transport.notified(), register, queue)?;
             }
+        }
+        if let Some(interrupts) = &self.shared.interrupts {
+            interrupts.connect(Box::new(vm.messages()), &counted);
         }
         let vcpus = (0..self.cpus)
             .map(|index| vm.vcpu(index))
@@ -311,7 +332,13 @@ impl Machine {
 
     /// Presses the power button, if there is one and the guest listens to it.
     fn press_power_button(&self, vm: &Vm) -> bool {
-        vm.is_heard(GED_IRQ) && self.shared.mmio.press_power_button() && vm.pulse(GED_IRQ).is_ok()
+        let mmio = &self.shared.mmio;
+        match &self.shared.interrupts {
+            Some(chip) => {
+                chip.is_heard(GED_IRQ) && mmio.press_power_button() && chip.pulse(GED_IRQ).is_ok()
+            }
+            None => vm.is_heard(GED_IRQ) && mmio.press_power_button() && vm.pulse(GED_IRQ).is_ok(),
+        }
     }
 
     /// Stops the processors. When the run is over anyway, one that does not stop (its output

@@ -6,6 +6,7 @@
 
 use crate::devices::bus::{Event, Ports};
 use crate::devices::debug::Message;
+use crate::devices::interrupts::Interrupts;
 use crate::devices::mmio::Mmio;
 use crate::hypervisor::{Access, Exit, Vcpu};
 use crate::report::{Ending, Exits, Marks};
@@ -20,6 +21,8 @@ pub struct Shared {
     pub ports: Ports,
     /// The devices in memory space.
     pub mmio: Mmio,
+    /// The interrupt controllers that are not KVM's.
+    pub interrupts: Option<Arc<Interrupts>>,
     /// When things happened.
     pub marks: Arc<Marks>,
     /// Set when processors must stop.
@@ -31,10 +34,17 @@ pub struct Shared {
 
 impl Shared {
     /// For processors that have not started yet. `wake` is written when there is an ending.
-    pub fn new(ports: Ports, mmio: Mmio, marks: Arc<Marks>, wake: EventFd) -> Self {
+    pub fn new(
+        ports: Ports,
+        mmio: Mmio,
+        interrupts: Option<Arc<Interrupts>>,
+        marks: Arc<Marks>,
+        wake: EventFd,
+    ) -> Self {
         Self {
             ports,
             mmio,
+            interrupts,
             marks,
             stop: AtomicBool::new(false),
             ending: Mutex::new(None),
@@ -135,7 +145,16 @@ fn step(vcpu: &mut Vcpu, shared: &Shared, exits: &mut Exits) -> Option<Ending> {
             };
             match served {
                 Ok(event) => event.and_then(|event| note(event, shared)),
-                Err(error) => Some(Ending::Host(format!("virtio: {error}"))),
+                Err(error) => Some(Ending::Host(format!("an interrupt: {error}"))),
+            }
+        }
+        Exit::EndOfInterrupt(vector) => {
+            exits.other += 1;
+            let interrupts = shared.interrupts.as_ref();
+            let ended = interrupts.map(|it| it.end_of_interrupt(vector));
+            match ended {
+                Some(Err(error)) => Some(Ending::Host(format!("an interrupt: {error}"))),
+                _ => None,
             }
         }
         Exit::Interrupted => {
@@ -182,7 +201,7 @@ mod test {
         let fw_cfg = FwCfg::new(Items::new(), None).unwrap();
         let ports = Ports::new(Some(Arc::new(com1)), Some(cmos), fw_cfg);
         let marks = Arc::new(Marks::new(Instant::now()));
-        Shared::new(ports, Mmio::new(None, Vec::new()), marks, counter())
+        Shared::new(ports, Mmio::new(None, Vec::new()), None, marks, counter())
     }
 
     #[test]

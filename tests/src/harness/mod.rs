@@ -9,6 +9,7 @@ mod bzimage;
 mod directory;
 mod e820;
 mod input;
+mod ioapic;
 mod loader;
 mod machine;
 mod multiboot;
@@ -22,6 +23,7 @@ mod virtio;
 pub use bzimage::bzimage;
 pub use directory::directory;
 pub use e820::e820;
+pub use ioapic::ioapic;
 pub use loader::loader;
 pub use multiboot::multiboot;
 pub use pci::pci;
@@ -33,10 +35,11 @@ pub use virtio::virtio;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     ("bzimage", bzimage),
     ("directory", directory),
     ("e820", e820),
+    ("ioapic", ioapic),
     ("loader", loader),
     ("multiboot", multiboot),
     ("pci", pci),

@@ -3,13 +3,14 @@
 //!
 //! Spec: the memory map of QEMU `microvm`. In: an access of 1 to 8 bytes, as KVM reports it. Out:
 //! data, and an [`Event`] if the access was one that the run loop acts upon. An address without a
-//! device reads as zero, as QEMU's does. Local APICs and I/O APIC are KVM's and never come here.
+//! device reads as zero, as QEMU's does. Local APICs are KVM's and never come here.
 
 use super::bus::{Event, lock};
 use super::ged::Ged;
+use super::interrupts::Interrupts;
 use super::virtio::Slot;
 use super::virtio::mmio::Transport;
-use abi::layout::VIRTIO_MMIO_SIZE;
+use abi::layout::{IO_APIC_ADDR, IO_APIC_SIZE, VIRTIO_MMIO_SIZE};
 use std::io;
 use std::sync::{Arc, Mutex};
 
@@ -18,6 +19,7 @@ use std::sync::{Arc, Mutex};
 pub struct Mmio {
     ged: Option<Mutex<Ged>>,
     virtio: Vec<(Slot, Arc<Transport>)>,
+    interrupts: Option<Arc<Interrupts>>,
 }
 
 impl Mmio {
@@ -27,7 +29,14 @@ impl Mmio {
         Self {
             ged: ged.map(Mutex::new),
             virtio,
+            interrupts: None,
         }
+    }
+
+    /// With an I/O APIC that is not KVM's.
+    #[must_use]
+    pub fn with_interrupts(self, interrupts: Option<Arc<Interrupts>>) -> Self {
+        Self { interrupts, ..self }
     }
 
     /// The virtio devices, and where they are.
@@ -57,6 +66,9 @@ impl Mmio {
 
     /// A guest read.
     pub fn read(&self, address: u64, data: &mut [u8]) {
+        if let Some((interrupts, offset)) = self.io_apic(address) {
+            return interrupts.read(offset, data);
+        }
         match (self.find(address), &self.ged) {
             (Some((transport, offset)), _) => transport.read(offset, data),
             (None, Some(ged)) => lock(ged).read(address, data),
@@ -64,13 +76,23 @@ impl Mmio {
         }
     }
 
-    /// A guest write.
+    /// A guest write. Fails if the host refuses what follows from it.
     pub fn write(&self, address: u64, data: &[u8]) -> io::Result<Option<Event>> {
+        if let Some((interrupts, offset)) = self.io_apic(address) {
+            return interrupts.write(offset, data).map(|()| None);
+        }
         match (self.find(address), &self.ged) {
             (Some((transport, offset)), _) => transport.write(offset, data).map(|()| None),
             (None, Some(ged)) => Ok(lock(ged).write(address, data)),
             (None, None) => Ok(None),
         }
+    }
+
+    /// The I/O APIC, if it is at `address`, and the offset in its registers.
+    fn io_apic(&self, address: u64) -> Option<(&Interrupts, u64)> {
+        let offset = address.checked_sub(IO_APIC_ADDR)?;
+        let offset = Some(offset).filter(|offset| *offset < IO_APIC_SIZE)?;
+        Some((self.interrupts.as_deref()?, offset))
     }
 
     /// The virtio device at `address`, and the offset in its registers.

@@ -16,15 +16,18 @@
 //! |-----------|--------|
 //! | 0xfea00000–0xfea00003, 0xfea00200–0xfea00202 | [`ged`] |
 //! | 0xfeb00000–0xfeb00fff, 0x200 a slot | [`virtio`] |
+//! | 0xfec00000–0xfec00fff | [`ioapic`], where it is not KVM's |
 //!
-//! 8259, 8254, port 0x61 and both APICs are KVM's. Every other port reads as ones, every other
-//! address without memory as zero.
+//! Local APICs are KVM's, and with `irqchip=kernel` also the I/O APIC, 8259, 8254 and port 0x61.
+//! Every other port reads as ones, every other address without memory as zero.
 
 pub mod bus;
 pub mod cmos;
 pub mod debug;
 pub mod fw_cfg;
 pub mod ged;
+pub mod interrupts;
+pub mod ioapic;
 pub mod mmio;
 pub mod reset;
 pub mod serial;

@@ -6,11 +6,12 @@
 //! one has been met.
 
 mod cpuid;
+mod messages;
 mod vcpu;
 mod vm;
 
 pub use vcpu::{Access, Exit, Vcpu};
-pub use vm::Vm;
+pub use vm::{Controllers, Vm};
 
 pub use kvm_ioctls::Kvm;
 use vmm_sys_util::errno;

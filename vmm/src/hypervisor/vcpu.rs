@@ -46,6 +46,8 @@ pub enum Exit<'a> {
     },
     /// It shut down: a triple fault, or what amounts to one.
     Shutdown,
+    /// Its local APIC is done with a level-triggered interrupt of this vector.
+    EndOfInterrupt(u8),
     /// A signal came, or KVM asks to be called again.
     Interrupted,
     /// KVM gave up. The words say what it said.
@@ -87,6 +89,7 @@ impl Vcpu {
                 data.as_ptr().cast_mut(),
                 data.len(),
             ),
+            Ok(VcpuExit::IoapicEoi(vector)) => return Ok(Exit::EndOfInterrupt(vector)),
             Ok(VcpuExit::Shutdown) => return Ok(Exit::Shutdown),
             Ok(VcpuExit::InternalError) => return Ok(Exit::Broken(self.internal_error())),
             Ok(VcpuExit::FailEntry(reason, cpu)) => {

@@ -4,18 +4,21 @@
 //! Spec: Linux `Documentation/virt/kvm/api.rst`. A machine reset makes a new one: every register,
 //! controller and clock is then in the state its creation defines, and nothing can be forgotten.
 
+use super::messages::Messages;
 use super::vcpu::Vcpu;
 use super::{Error, cpuid, lacks};
 use crate::memory::Memory;
 use abi::layout::{KVM_IDENTITY_MAP_ADDR, KVM_TSS_ADDR, PAGE_SIZE};
 use kvm_bindings::{
-    CpuId, KVM_IRQ_ROUTING_IRQCHIP, KVM_IRQCHIP_IOAPIC, KVM_IRQCHIP_PIC_MASTER,
-    KVM_IRQCHIP_PIC_SLAVE, KVM_MAX_CPUID_ENTRIES, KVM_PIT_SPEAKER_DUMMY, KvmIrqRouting,
-    kvm_irq_routing_entry, kvm_irqchip, kvm_pit_config, kvm_userspace_memory_region,
+    CpuId, KVM_CAP_SPLIT_IRQCHIP, KVM_IRQ_ROUTING_IRQCHIP, KVM_IRQCHIP_IOAPIC,
+    KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, KVM_MAX_CPUID_ENTRIES, KVM_PIT_SPEAKER_DUMMY,
+    KvmIrqRouting, kvm_enable_cap, kvm_irq_routing_entry, kvm_irqchip, kvm_pit_config,
+    kvm_userspace_memory_region,
 };
 use kvm_ioctls::{Cap, IoEventAddress, Kvm, VmFd};
 use std::cell::OnceCell;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use vmm_sys_util::errno;
 use vmm_sys_util::eventfd::EventFd;
 
@@ -34,10 +37,26 @@ pub(super) const MAX_SLOT_SIZE: u64 = ((1 << 31) - 1) * PAGE_SIZE;
 /// CPUID leaf whose EAX begins with the number of physical address bits.
 const ADDRESS_SIZES: u32 = 0x8000_0008;
 
+/// Which interrupt controllers are KVM's. The local APICs always are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Controllers {
+    /// All of them, and with `pit` the timer.
+    Kernel {
+        /// Whether there is a timer.
+        pit: bool,
+    },
+    /// No others.
+    Split {
+        /// Pins of all I/O APICs: for level-triggered interrupts with smaller numbers KVM tells
+        /// when they end.
+        pins: u32,
+    },
+}
+
 /// A machine without processors.
 #[derive(Debug)]
 pub struct Vm {
-    fd: VmFd,
+    fd: Arc<VmFd>,
     memory: Memory,
     cpuid: CpuId,
     cpus: u32,
@@ -46,9 +65,13 @@ pub struct Vm {
 }
 
 impl Vm {
-    /// A machine with `memory`, KVM's interrupt controllers, with `pit` its timer, and `cpus`
-    /// processors to come.
-    pub fn new(kvm: &Kvm, memory: &Memory, cpus: u32, pit: bool) -> Result<Self, Error> {
+    /// A machine with `memory` and `controllers`, and `cpus` processors to come.
+    pub fn new(
+        kvm: &Kvm,
+        memory: &Memory,
+        cpus: u32,
+        controllers: Controllers,
+    ) -> Result<Self, Error> {
         let fd = kvm
             .create_vm()
             .map_err(lacks("KVM_CAP_USER_MEMORY", "KVM_CREATE_VM"))?;
@@ -72,8 +95,8 @@ impl Vm {
                 userspace_addr: piece.host,
             };
             // SAFETY: `host..host + size` is mapped as long as `memory` or a clone of it lives. This
-            // machine and each of its processors, whose descriptors are what keeps it alive, own
-            // a clone and drop it after the descriptor, so KVM never reaches unmapped or reused
+            // machine, the way to its local APICs and each of its processors, whose descriptors
+            // are what keeps it alive, own a clone and drop it after the descriptor, so KVM never reaches unmapped or reused
             // host memory through the slot. Guest ranges do not overlap, because `Memory` is made
             // of disjoint regions. Rust code touches that memory through `Memory` only, whose
             // accesses are volatile.
@@ -82,23 +105,18 @@ impl Vm {
                 memory_error(address_bits(kvm), size, end, source)
             })?;
         }
-        fd.create_irq_chip()
-            .map_err(lacks("KVM_CAP_IRQCHIP", "KVM_CREATE_IRQCHIP"))?;
-        if pit {
-            let config = kvm_pit_config {
-                flags: KVM_PIT_SPEAKER_DUMMY,
-                ..Default::default()
-            };
-            fd.create_pit2(config)
-                .map_err(lacks("KVM_CAP_PIT2", "KVM_CREATE_PIT2"))?;
+        match controllers {
+            Controllers::Kernel { pit } => create_controllers(&fd, pit)?,
+            Controllers::Split { pins } => {
+                let capability = kvm_enable_cap {
+                    cap: KVM_CAP_SPLIT_IRQCHIP,
+                    args: [pins.into(), 0, 0, 0],
+                    ..Default::default()
+                };
+                fd.enable_cap(&capability)
+                    .map_err(lacks("KVM_CAP_SPLIT_IRQCHIP", "KVM_ENABLE_CAP"))?;
+            }
         }
-        let routing = KvmIrqRouting::from_entries(&routes()).map_err(|_| Error::Capability {
-            capability: "KVM_CAP_IRQ_ROUTING",
-            step: "building the interrupt routes",
-            source: errno::Error::new(libc::E2BIG),
-        })?;
-        fd.set_gsi_routing(&routing)
-            .map_err(lacks("KVM_CAP_IRQ_ROUTING", "KVM_SET_GSI_ROUTING"))?;
         let mut cpuid = kvm
             .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
             .map_err(lacks("KVM_CAP_EXT_CPUID", "KVM_GET_SUPPORTED_CPUID"))?;
@@ -111,7 +129,7 @@ impl Vm {
         }
         let memory = memory.clone();
         Ok(Self {
-            fd,
+            fd: Arc::new(fd),
             memory,
             cpuid,
             cpus,
@@ -133,7 +151,12 @@ impl Vm {
             .map_err(lacks("KVM_CAP_IOEVENTFD", "KVM_IOEVENTFD"))
     }
 
-    /// Sends one edge on interrupt `irq`.
+    /// The way to its local APICs.
+    pub fn messages(&self) -> Messages {
+        Messages::new(Arc::clone(&self.fd), self.memory.clone())
+    }
+
+    /// Sends one edge on interrupt `irq` of KVM's controllers.
     pub fn pulse(&self, irq: u32) -> Result<(), Error> {
         for level in [true, false] {
             self.fd
@@ -143,7 +166,7 @@ impl Vm {
         Ok(())
     }
 
-    /// Whether the guest has opened the I/O APIC's pin for interrupt `irq`, which is neither the
+    /// Whether the guest has opened the pin of KVM's I/O APIC for interrupt `irq`, which is neither the
     /// timer's nor the cascade's.
     pub fn is_heard(&self, irq: u32) -> bool {
         let mut chip = kvm_irqchip {
@@ -184,6 +207,27 @@ impl Vm {
             .map_err(lacks("KVM_CAP_EXT_CPUID", "KVM_SET_CPUID2"))?;
         Ok(Vcpu::new(fd, self.memory.clone()))
     }
+}
+
+/// Makes KVM's own controllers, and with `pit` its timer.
+fn create_controllers(fd: &VmFd, pit: bool) -> Result<(), Error> {
+    fd.create_irq_chip()
+        .map_err(lacks("KVM_CAP_IRQCHIP", "KVM_CREATE_IRQCHIP"))?;
+    if pit {
+        let config = kvm_pit_config {
+            flags: KVM_PIT_SPEAKER_DUMMY,
+            ..Default::default()
+        };
+        fd.create_pit2(config)
+            .map_err(lacks("KVM_CAP_PIT2", "KVM_CREATE_PIT2"))?;
+    }
+    let routing = KvmIrqRouting::from_entries(&routes()).map_err(|_| Error::Capability {
+        capability: "KVM_CAP_IRQ_ROUTING",
+        step: "building the interrupt routes",
+        source: errno::Error::new(libc::E2BIG),
+    })?;
+    fd.set_gsi_routing(&routing)
+        .map_err(lacks("KVM_CAP_IRQ_ROUTING", "KVM_SET_GSI_ROUTING"))
 }
 
 /// Why processor `index` of `cpus` cannot be had from a KVM that allows `most`.

@@ -70,6 +70,16 @@ const ENDINGS: [Ending; 4] = [
     },
 ];
 
+/// Interrupt controllers in KVM and out of it, with all that a PC has and without.
+const WIRINGS: [(&str, u32, &str); 6] = [
+    ("kernel", 4, "irqchip=kernel"),
+    ("split", 1, "irqchip=split"),
+    ("split", 4, "irqchip=split"),
+    ("split-least", 2, "irqchip=split,pic=off,pit=off,rtc=off"),
+    ("split-no-acpi", 1, "irqchip=split,acpi=off"),
+    ("split-no-acpi", 2, "irqchip=split,acpi=off"),
+];
+
 /// Every way that a stock kernel is booted.
 pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
@@ -81,6 +91,12 @@ pub fn cases() -> Vec<Case> {
                 reached(&output, cpus)
             }));
         }
+    }
+    for (name, cpus, parts) in WIRINGS {
+        let name = format!("lab/irqchip-{name}-{}", count(cpus));
+        cases.push(Case::new(name, move |context, trial| {
+            wired(context, trial, cpus, parts)
+        }));
     }
     for ending in &ENDINGS {
         for cpus in ending.cpus {
@@ -173,6 +189,27 @@ fn ends(context: &Context<'_>, trial: &Trial, ending: &Ending, cpus: u32) -> Run
     )
 }
 
+/// The guest finds its way to its first process whichever way its interrupts go. That has the
+/// entropy device make bytes, by interrupt, where the kernel is the one that its driver is for.
+fn wired(context: &Context<'_>, trial: &Trial, cpus: u32, parts: &str) -> Run {
+    let rom = context.lab()?.rom;
+    let words = ["quiet", "qboot_rs.random"];
+    let mut boot = boot(context, rom, Format::Pvh, cpus, &words)?;
+    // Only MP tables are beyond it.
+    let cloud = cpus == 1 || !parts.contains("acpi=off");
+    if cloud {
+        boot.kernel = context.kernel(Flavour::Cloud, Format::Pvh)?;
+        boot.initrd = Some(guest::random_initrd(context.workspace)?);
+    }
+    let machine = ["--rng", "--machine", parts].map(String::from);
+    let words = [lab::microvm(&boot), machine.into()].concat();
+    let output = command_in_lab(context, trial, &words, &boot.memory)?;
+    let summary = output.lines().find(|line| line.contains("; exits: "));
+    trial.remark(summary.unwrap_or("no summary").to_owned());
+    reached(&output, cpus)?;
+    if cloud { took_bytes(&output) } else { Ok(()) }
+}
+
 /// A stock kernel finds the entropy device by the DSDT, and takes bytes from it by interrupt.
 fn random_bytes(context: &Context<'_>, trial: &Trial) -> Run {
     let rom = context.lab()?.rom;
@@ -182,6 +219,10 @@ fn random_bytes(context: &Context<'_>, trial: &Trial) -> Run {
     let words = [lab::microvm(&boot), vec!["--rng".into()]].concat();
     let output = command_in_lab(context, trial, &words, &boot.memory)?;
     reached(&output, 1)?;
+    took_bytes(&output)
+}
+
+fn took_bytes(output: &str) -> Run {
     let expected = "QBOOT-RS: random bytes=100000 from virtio_rng.0";
     expect(output.contains(expected), || {
         format!("expected `{expected}`, found no such line")

@@ -27,7 +27,8 @@ const TIMER_PIN: u8 = 2;
 pub(super) fn table(machine: &Machine, cpus: u32) -> Vec<u8> {
     let mut body = Vec::new();
     body.extend_from_slice(&address(LOCAL_APIC_ADDR).to_le_bytes());
-    body.extend_from_slice(&PCAT_COMPAT.to_le_bytes());
+    let flags = if machine.pic { PCAT_COMPAT } else { 0 };
+    body.extend_from_slice(&flags.to_le_bytes());
     // Validated to at most 255.
     for id in (0..=u8::MAX).zip(0..cpus).map(|(id, _)| id) {
         ProcessorLocalApic::new(id, id, EnabledStatus::Enabled).to_aml_bytes(&mut body);

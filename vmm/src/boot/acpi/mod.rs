@@ -126,11 +126,14 @@ fn bytes(object: &dyn Aml) -> Vec<u8> {
 #[cfg(test)]
 mod test {
     use super::*;
+    use crate::config::IrqChip;
     use abi::checksum;
 
     const NOTHING: Machine = Machine {
         acpi: true,
         auto_kernel_cmdline: true,
+        irqchip: IrqChip::Split,
+        pic: false,
         pit: false,
         rtc: false,
         isa_serial: false,
@@ -217,7 +220,9 @@ mod test {
             assert_eq!(rest[12..22], [2, 10, 0, 0, 2, 0, 0, 0, 0, 0]);
             assert_eq!(rest[22..], [4, 6, 255, 0, 0, 1]);
         }
+        assert_eq!(madt::table(&Machine::default(), 1)[40..44], [1, 0, 0, 0]);
         let madt = madt::table(&NOTHING, 1);
+        assert_eq!(madt[40..44], [0; 4], "there is no 8259 pair");
         assert_eq!(madt[64..], [4, 6, 255, 0, 0, 1]);
     }
 

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Interrupt controllers in user space, and the lines that lead to them.
+//!
+//! Spec: Intel MultiProcessor Specification 1.4, section 3.6.2 (which interrupt arrives where). In:
+//! register accesses, levels of lines, ends of interrupts. Out: messages to local APICs, through an
+//! [`Output`], and the messages that edges on event counters mean, which then need nobody here.
+//!
+//! ISA interrupt n arrives at pin n of the I/O APIC, except that the timer's arrives at pin 2.
+
+use super::bus::lock;
+use super::ioapic::{IoApic, Message, PINS};
+use std::fmt::Debug;
+use std::io;
+use std::sync::Mutex;
+
+/// The timer's interrupt.
+const TIMER_IRQ: u32 = 0;
+/// Where it arrives.
+const TIMER_PIN: u32 = 2;
+/// The interrupt by which the second 8259 reaches the first. It arrives nowhere else.
+const CASCADE: u32 = 2;
+
+/// Where messages go.
+pub trait Output: Debug + Send {
+    /// Sends one now.
+    fn send(&self, message: Message) -> io::Result<()>;
+
+    /// From now on an edge on the event counter of an interrupt sends its message, and one that
+    /// has none here sends nothing.
+    fn route(&self, routes: &[(u32, Message)]) -> io::Result<()>;
+}
+
+/// The controllers of a machine. Shared by all processors and all devices that interrupt.
+#[derive(Debug, Default)]
+pub struct Interrupts(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    io_apic: IoApic,
+    output: Option<Box<dyn Output>>,
+    /// Interrupts whose edges come by event counter, a bit each.
+    counted: u64,
+    /// What the output was told last.
+    routes: Vec<(u32, Message)>,
+}
+
+impl Interrupts {
+    /// What a machine reset does. The lines are as high as they were.
+    pub fn reset(&self) {
+        lock(&self.0).io_apic.reset();
+    }
+
+    /// A new virtual machine, whose local APICs `output` reaches and where the edges of `counted`
+    /// come by event counter. It sends nothing yet.
+    pub fn connect(&self, output: Box<dyn Output>, counted: &[u32]) {
+        let mut state = lock(&self.0);
+        state.output = Some(output);
+        state.counted = counted.iter().fold(0, |all, irq| all | bit(*irq));
+        state.routes.clear();
+    }
+
+    /// The virtual machine is no more.
+    pub fn disconnect(&self) {
+        lock(&self.0).output = None;
+    }
+
+    /// A guest read of the I/O APIC.
+    pub fn read(&self, offset: u64, data: &mut [u8]) {
+        lock(&self.0).io_apic.read(offset, data);
+    }
+
+    /// A guest write of the I/O APIC. Fails if the host refuses what follows from it.
+    pub fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let mut state = lock(&self.0);
+        state.drive(|io_apic, send| io_apic.write(offset, data, send))?;
+        state.settle()
+    }
+
+    /// A device raises or lowers its line. Fails if the host refuses the message.
+    pub fn set(&self, irq: u32, high: bool) -> io::Result<()> {
+        let pin = match irq {
+            TIMER_IRQ => TIMER_PIN,
+            CASCADE => return Ok(()),
+            _ => irq,
+        };
+        lock(&self.0).drive(|io_apic, send| io_apic.set_pin(pin, high, send))
+    }
+
+    /// A device raises its line for a moment.
+    pub fn pulse(&self, irq: u32) -> io::Result<()> {
+        self.set(irq, true)?;
+        self.set(irq, false)
+    }
+
+    /// A local APIC is done with a level-triggered interrupt.
+    pub fn end_of_interrupt(&self, vector: u8) -> io::Result<()> {
+        lock(&self.0).drive(|io_apic, send| io_apic.end_of_interrupt(vector, send))
+    }
+
+    /// Whether the guest has opened the pin of interrupt `irq`, which is neither the timer's nor
+    /// the cascade's.
+    #[must_use]
+    pub fn is_heard(&self, irq: u32) -> bool {
+        lock(&self.0).io_apic.is_open(irq)
+    }
+}
+
+impl State {
+    /// Lets `action` happen to the I/O APIC and sends what it gives. The first error counts.
+    fn drive(
+        &mut self,
+        action: impl FnOnce(&mut IoApic, &mut dyn FnMut(Message)),
+    ) -> io::Result<()> {
+        let mut result = Ok(());
+        let output = &self.output;
+        action(&mut self.io_apic, &mut |message| {
+            if let (Some(output), Ok(())) = (output, &result) {
+                result = output.send(message);
+            }
+        });
+        result
+    }
+
+    /// Tells the output what edges mean, if that has changed. It learns of pins that an event
+    /// counter drives, and of level-triggered ones: KVM tells of the end of those it knows.
+    fn settle(&mut self) -> io::Result<()> {
+        let Some(output) = &self.output else {
+            return Ok(());
+        };
+        let routes: Vec<_> = (0..PINS)
+            .filter_map(|pin| Some((pin, self.io_apic.message(pin)?)))
+            .filter(|(pin, message)| self.counted & bit(*pin) != 0 || message.is_level())
+            .collect();
+        if routes != self.routes {
+            output.route(&routes)?;
+            self.routes = routes;
+        }
+        Ok(())
+    }
+}
+
+fn bit(irq: u32) -> u64 {
+    1u64.checked_shl(irq).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use std::sync::Arc;
+
+    /// What the local APICs and KVM are told.
+    #[derive(Clone, Debug, Default)]
+    struct Wire(Arc<Mutex<Told>>);
+
+    #[derive(Debug, Default)]
+    struct Told {
+        sent: Vec<u32>,
+        routes: Vec<Vec<(u32, u32)>>,
+        broken: bool,
+    }
+
+    impl Output for Wire {
+        fn send(&self, message: Message) -> io::Result<()> {
+            let mut told = self.0.lock().unwrap();
+            told.sent.push(message.data);
+            if told.broken {
+                return Err(io::ErrorKind::Other.into());
+            }
+            Ok(())
+        }
+
+        fn route(&self, routes: &[(u32, Message)]) -> io::Result<()> {
+            let pairs = routes.iter().map(|(irq, message)| (*irq, message.data));
+            self.0.lock().unwrap().routes.push(pairs.collect());
+            Ok(())
+        }
+    }
+
+    fn machine() -> (Interrupts, Wire) {
+        let (interrupts, wire) = (Interrupts::default(), Wire::default());
+        interrupts.connect(Box::new(wire.clone()), &[4, 23]);
+        (interrupts, wire)
+    }
+
+    fn set(interrupts: &Interrupts, index: u32, value: u32) {
+        interrupts.write(0, &index.to_le_bytes()).unwrap();
+        interrupts.write(0x10, &value.to_le_bytes()).unwrap();
+    }
+
+    #[test]
+    fn the_timer_arrives_at_pin_2_and_the_cascade_nowhere() {
+        let (interrupts, wire) = machine();
+        set(&interrupts, 0x10, 0x30);
+        set(&interrupts, 0x14, 0x32);
+        set(&interrupts, 0x22, 0x39);
+        for irq in [0, 2, 9] {
+            interrupts.pulse(irq).unwrap();
+        }
+        assert_eq!(wire.0.lock().unwrap().sent, [0x4032, 0x4039]);
+        assert!(interrupts.is_heard(9) && !interrupts.is_heard(8));
+    }
+
+    #[test]
+    fn kvm_is_told_only_of_what_it_serves_and_only_of_changes() {
+        let (interrupts, wire) = machine();
+        // Masked, not counted, counted, the same again, a level, masked.
+        set(&interrupts, 0x18, 0x1_0031);
+        set(&interrupts, 0x22, 0x39);
+        set(&interrupts, 0x18, 0x31);
+        set(&interrupts, 0x18, 0x31);
+        set(&interrupts, 0x20, 0x8038);
+        set(&interrupts, 0x18, 0x1_0031);
+        let level = (8, 0xc038);
+        assert_eq!(
+            wire.0.lock().unwrap().routes,
+            [vec![(4, 0x4031)], vec![(4, 0x4031), level], vec![level]]
+        );
+        assert!(wire.0.lock().unwrap().sent.is_empty());
+    }
+
+    #[test]
+    fn a_level_that_stays_high_interrupts_again() {
+        let (interrupts, wire) = machine();
+        set(&interrupts, 0x20, 0x8038);
+        interrupts.set(8, true).unwrap();
+        interrupts.end_of_interrupt(0x38).unwrap();
+        interrupts.set(8, false).unwrap();
+        interrupts.end_of_interrupt(0x38).unwrap();
+        assert_eq!(wire.0.lock().unwrap().sent, [0xc038, 0xc038]);
+    }
+
+    #[test]
+    fn a_new_machine_knows_nothing_of_the_old_one() {
+        let (interrupts, old) = machine();
+        set(&interrupts, 0x18, 0x31);
+        interrupts.disconnect();
+        interrupts.reset();
+        interrupts.pulse(4).unwrap();
+        let new = Wire::default();
+        interrupts.connect(Box::new(new.clone()), &[4]);
+        set(&interrupts, 0x18, 0x31);
+        assert_eq!(old.0.lock().unwrap().routes.len(), 1);
+        assert_eq!(new.0.lock().unwrap().routes, [[(4, 0x4031)]]);
+    }
+
+    #[test]
+    fn what_the_host_refuses_is_told() {
+        let (interrupts, wire) = machine();
+        wire.0.lock().unwrap().broken = true;
+        set(&interrupts, 0x22, 0x39);
+        assert!(interrupts.pulse(9).is_err());
+        set(&interrupts, 0x20, 0x8038);
+        interrupts.set(8, true).unwrap_err();
+    }
+}
