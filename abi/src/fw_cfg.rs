@@ -5,7 +5,6 @@
 //! Items are little-endian; the file directory and the DMA interface are big-endian.
 
 use bitflags::bitflags;
-use core::hint::black_box;
 use zerocopy::big_endian;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -177,20 +176,16 @@ pub const fn file_name(name: &str) -> [u8; FILE_NAME_SIZE] {
 /// Behind a name's NUL its field holds zeros; a VMM that leaves something else there has given
 /// another name.
 #[must_use]
-#[inline]
+#[inline(never)] // inlined, every word of both names is loaded before the first is compared
 pub fn same_name(a: &[u8; FILE_NAME_SIZE], b: &[u8; FILE_NAME_SIZE]) -> bool {
-    let (a, b) = (a.as_chunks::<8>().0, b.as_chunks::<8>().0);
-    let mut index = 0usize;
-    while let (Some(one), Some(other)) = (a.get(index), b.get(index)) {
-        let (one, other) = (u64::from_le_bytes(*one), u64::from_le_bytes(*other));
-        if one != other {
+    for (a, b) in a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0) {
+        let (a, b) = (u64::from_le_bytes(*a), u64::from_le_bytes(*b));
+        if a != b {
             return false;
         }
-        if one >> 56 == 0 {
+        if a >> 56 == 0 {
             return true;
         }
-        // A loop that is seen through loads every word before it compares the first.
-        index = black_box(index.wrapping_add(1));
     }
     true
 }

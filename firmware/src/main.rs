@@ -25,7 +25,7 @@ use firmware_core::aftermath::Aftermath;
 use firmware_core::error::BootError;
 use firmware_core::facts::{Facts, Options};
 use firmware_core::fw_cfg::Directory;
-use firmware_core::plan::{Entry, Plan};
+use firmware_core::plan::{Entry, Plan, RealMode};
 use firmware_core::{smbios, tables};
 use machine::{Machine, timestamp};
 use report::Log;
@@ -92,10 +92,13 @@ fn find_kernel(machine: &mut Machine) -> Result<Entry, BootError> {
     machine::set_memory_types(facts.processors.identity(), &plan.memory);
     log.kernel_entered(&plan.entry);
     let (entry, block) = (plan.entry, plan.handoff.block);
-    match &entry {
-        Entry::Linux16(real_mode) => {
+    match entry {
+        Entry::Linux16 { .. } => {
+            let real_mode = RealMode::new(&facts, &plan);
             resident::prepare(machine, block);
-            real_mode.load(&mut fw_cfg, machine.conventional_memory().1)?;
+            if let Some(real_mode) = real_mode {
+                real_mode.load(&mut fw_cfg, machine.conventional_memory().1)?;
+            }
         }
         Entry::Multiboot { .. } => resident::prepare(machine, block),
         _ => {}

@@ -64,7 +64,7 @@ impl Log {
         self.phase("enter", entry);
         if self.options.trace {
             let kernel = match entry {
-                Entry::Linux64 { .. } | Entry::Linux32 { .. } | Entry::Linux16(_) => {
+                Entry::Linux64 { .. } | Entry::Linux32 { .. } | Entry::Linux16 { .. } => {
                     TRACE_KERNEL_LINUX
                 }
                 Entry::Pvh { .. } => TRACE_KERNEL_PVH,

@@ -15,7 +15,7 @@ use firmware_core::error::BootError;
 use firmware_core::facts::{Facts, Options, Scratch};
 use firmware_core::fw_cfg::{Directory, DirectoryBuffer, TransferError, Transport};
 use firmware_core::memory::{Range, Region};
-use firmware_core::plan::{Entry, Handoff, Means, Plan};
+use firmware_core::plan::{Entry, Handoff, Means, Plan, RealMode};
 use firmware_core::processors::Identity;
 use firmware_core::tables;
 use firmware_core::tables::multiboot::LoadOrder;
@@ -120,7 +120,7 @@ impl Loopback {
         if let Entry::Multiboot { order, .. } = plan.entry {
             self.carry_out(order.into());
         }
-        if let Entry::Linux16(real_mode) = &plan.entry {
+        if let Some(real_mode) = RealMode::new(&facts, &plan) {
             let whole = Range::between(SCRATCH_START, LOW_RAM_END);
             let mut bytes = self.bytes(whole);
             real_mode.load(self, &mut bytes)?;

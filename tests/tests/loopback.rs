@@ -175,7 +175,7 @@ fn a_boot_takes_one_doorbell_an_item() {
 
 #[test]
 fn an_empty_directory_has_no_memory_map() {
-    let mut items = Items::new();
+    let mut items = with_pvh(Items::new(), 0x100_0000, 0x20_0000, 0x100_0040);
     items.set(Key::NB_CPUS, 1u16.to_le_bytes().to_vec());
     assert_eq!(
         refused(items),
@@ -220,7 +220,7 @@ fn a_map_of_the_wrong_size_is_refused() {
         (39, "found 39 bytes"),
         (20 * 513, "found 10260 bytes"),
     ] {
-        let mut items = Items::new();
+        let mut items = with_pvh(Items::new(), 0x100_0000, 0x20_0000, 0x100_0040);
         items.add_file(file::E820, vec![0; size]).unwrap();
         let (text, code) = refused(items);
         assert!(text.ends_with(sentence), "{text}");
@@ -274,7 +274,7 @@ fn more_ranges_than_a_kernel_takes_are_refused() {
 #[test]
 fn a_processor_count_that_makes_no_sense_is_refused() {
     for count in [0u16, 256, 300] {
-        let mut items = items();
+        let mut items = with_pvh(items(), 0x100_0000, 0x20_0000, 0x100_0040);
         items.set(Key::NB_CPUS, count.to_le_bytes().to_vec());
         assert_eq!(
             refused(items),
@@ -309,10 +309,8 @@ fn a_kernel_of_protocol_2_05_gets_its_real_mode_part_at_64_kib() {
     let (loopback, booted) = boot(items, true);
 
     let booted = booted.unwrap();
-    let Entry::Linux16(real_mode) = booted.entry else {
-        panic!("not the 16-bit entry");
-    };
-    assert_eq!((real_mode.segment(), real_mode.heap_end), (0x1000, 0xfff0));
+    let (segment, stack) = (0x1000, 0xfff0);
+    assert_eq!(booted.entry, Entry::Linux16 { segment, stack });
     let bytes = |start, size| loopback.bytes(Range::new(start, size).unwrap());
     assert_eq!(bytes(0x10_0000, 0x5000), payload);
     let initrd = booted.initrd.unwrap();
@@ -353,10 +351,8 @@ fn a_zimage_of_protocol_2_00_goes_low_with_its_command_line_in_its_segment() {
     let (loopback, booted) = boot(items, true);
 
     let booted = booted.unwrap();
-    let Entry::Linux16(real_mode) = booted.entry else {
-        panic!("not the 16-bit entry");
-    };
-    assert_eq!((real_mode.segment(), real_mode.heap_end), (0x9000, 0x9800));
+    let (segment, stack) = (0x9000, 0x9800);
+    assert_eq!(booted.entry, Entry::Linux16 { segment, stack });
     assert!(booted.handoff.block.start() >= 0x9_a000);
     let bytes = |start, size| loopback.bytes(Range::new(start, size).unwrap());
     assert_eq!(bytes(0x1_0000, 0x7_fff0), payload);

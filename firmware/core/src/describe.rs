@@ -85,9 +85,8 @@ impl Words for Entry {
             Self::Linux64 { entry, boot_params } => {
                 say!(to, "64-bit entry #, boot_params #", entry, boot_params);
             }
-            Self::Linux16(real_mode) => {
-                say!(to, "16-bit entry in ");
-                real_mode.setup.say(to);
+            Self::Linux16 { segment, stack } => {
+                say!(to, "16-bit entry in segment #, stack #", segment, stack);
             }
             Self::Linux32 { entry, boot_params } => {
                 say!(to, "32-bit entry #, boot_params #", entry, boot_params);

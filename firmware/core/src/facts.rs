@@ -99,23 +99,27 @@ impl<'a> Facts<'a> {
         identify: impl FnOnce(u16) -> Identity,
         scratch: &'a mut Scratch,
     ) -> Result<Self, BootError> {
+        let kernel = Kernel::gather(fw_cfg, &mut scratch.setup)?;
+        // A multiboot kernel's command line and modules are part of it.
+        let (cmdline_size, initrd_size) = match kernel {
+            Kernel::Multiboot(_) => (0, 0),
+            _ => (
+                fw_cfg.read_u32(Key::CMDLINE_SIZE)?,
+                fw_cfg.read_u32(Key::INITRD_SIZE)?,
+            ),
+        };
+        let irq0_override = fw_cfg.read_u32(Key::IRQ0_OVERRIDE)? != 0;
         let memory = read_memory_map(fw_cfg, files, &mut scratch.records)?;
         let count = fw_cfg.read_u16(Key::NB_CPUS)?;
-        let mut facts = Self {
+        Ok(Self {
             board,
             memory,
             processors: Processors::new(count, identify(count))?,
-            irq0_override: fw_cfg.read_u32(Key::IRQ0_OVERRIDE)? != 0,
-            kernel: Kernel::gather(fw_cfg, &mut scratch.setup)?,
-            cmdline_size: 0,
-            initrd_size: 0,
-        };
-        // A multiboot kernel's command line and modules are part of it.
-        if !matches!(facts.kernel, Kernel::Multiboot(_)) {
-            facts.cmdline_size = fw_cfg.read_u32(Key::CMDLINE_SIZE)?;
-            facts.initrd_size = fw_cfg.read_u32(Key::INITRD_SIZE)?;
-        }
-        Ok(facts)
+            irq0_override,
+            kernel,
+            cmdline_size,
+            initrd_size,
+        })
     }
 }
 

@@ -64,7 +64,7 @@ pub unsafe fn enter(entry: Entry) -> ! {
         // SAFETY: the caller's promise.
         Entry::Linux64 { entry, boot_params } => unsafe { enter_linux64(entry, boot_params) },
         // SAFETY: the caller's promise.
-        Entry::Linux16(kernel) => unsafe { enter_linux16(kernel.segment(), kernel.heap_end) },
+        Entry::Linux16 { segment, stack } => unsafe { enter_linux16(segment, stack) },
         // SAFETY: the caller's promise.
         Entry::Linux32 { entry, boot_params } => unsafe { enter_linux32(entry, boot_params) },
         // SAFETY: the caller's promise.

@@ -16,7 +16,7 @@ use firmware_core::error::BootError;
 use firmware_core::facts::{Facts, Scratch};
 use firmware_core::fw_cfg::{Directory, DirectoryBuffer, TransferError, Transport};
 use firmware_core::memory::{Range, Region};
-use firmware_core::plan::{Entry, Handoff, Means, Plan, RealMode};
+use firmware_core::plan::{Handoff, Means, Plan, RealMode};
 use firmware_core::processors::{Identity, Topology};
 use firmware_core::{smbios, tables};
 use zerocopy::{FromZeros, IntoBytes};
@@ -180,7 +180,7 @@ impl Machine {
         let smbios = smbios::link(&files.known, &loader, &mut memory)?;
         let rsdp = loader.rsdp(&mut memory);
         tables::write(&plan, &facts, rsdp, &mut block);
-        let real_mode = if let Entry::Linux16(real_mode) = plan.entry {
+        let real_mode = if let Some(real_mode) = RealMode::new(&facts, &plan) {
             let low = Range::between(SCRATCH_START, LOW_RAM_END);
             let mut low = vec![0xcc; low.size().try_into().expect("small")];
             real_mode.load(self, &mut low)?;

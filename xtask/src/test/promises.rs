@@ -16,7 +16,7 @@ const INSTRUCTIONS: [(&str, &str, &str, u64); 6] = [
     ("pvh-no-acpi", "microvm,acpi=off", "report.elf", 2_400),
     ("pvh-pc", "pc", "report.elf", 30_000),
     ("pvh-q35", "q35", "report.elf", 36_000),
-    ("bzimage-no-acpi", "microvm,acpi=off", "report.bz", 3_200),
+    ("bzimage-no-acpi", "microvm,acpi=off", "report.bz", 3_100),
 ];
 
 /// Bytes of the ROM that hold something.

@@ -8,7 +8,8 @@
 use super::{TransferError, Transport};
 use crate::words::{Speaker, Words, display, say};
 use abi::fw_cfg::{
-    DEFAULT_FILE_SLOTS, FILE_NAME_SIZE, FileCount, FileEntry, Key, MAX_FILES, file, same_name,
+    DEFAULT_FILE_SLOTS, FILE_NAME_SIZE, FileCount, FileEntry, Key, MAX_FILES, file, file_name,
+    same_name,
 };
 use core::num::NonZeroU16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -154,12 +155,18 @@ impl KnownFiles {
             return;
         };
         let slot = match u64::from_le_bytes(*word) {
-            E820 if is_named(entry, file::E820) => &mut self.e820,
-            OPTION if is_named(entry, file::LOG) => &mut self.log,
-            OPTION if is_named(entry, file::TRACE) => &mut self.trace,
-            SMBIOS if is_named(entry, file::SMBIOS_ANCHOR) => &mut self.smbios_anchor,
-            SMBIOS if is_named(entry, file::SMBIOS_TABLES) => &mut self.smbios_tables,
-            TABLE_LOADER if is_named(entry, file::TABLE_LOADER) => &mut self.table_loader,
+            E820 if entry.name.get(file::E820.len()) == Some(&0) => &mut self.e820, // all of it
+            OPTION if same_name(&entry.name, &const { file_name(file::LOG) }) => &mut self.log,
+            OPTION if same_name(&entry.name, &const { file_name(file::TRACE) }) => &mut self.trace,
+            SMBIOS if same_name(&entry.name, &const { file_name(file::SMBIOS_ANCHOR) }) => {
+                &mut self.smbios_anchor
+            }
+            SMBIOS if same_name(&entry.name, &const { file_name(file::SMBIOS_TABLES) }) => {
+                &mut self.smbios_tables
+            }
+            TABLE_LOADER if same_name(&entry.name, &const { file_name(file::TABLE_LOADER) }) => {
+                &mut self.table_loader
+            }
             _ => return,
         };
         *slot = File::of(entry);
@@ -193,12 +200,6 @@ const fn first_word(name: &str) -> u64 {
         Some(word) => u64::from_le_bytes(*word),
         None => 0,
     }
-}
-
-/// Compares through the NUL that ends the name.
-#[inline(always)]
-fn is_named(entry: &FileEntry, name: &'static str) -> bool {
-    entry.name.get(..name.len()) == Some(name.as_bytes()) && entry.name.get(name.len()) == Some(&0)
 }
 
 /// Why the directory could not be used.

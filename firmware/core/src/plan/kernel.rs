@@ -12,9 +12,6 @@ use abi::linux::SetupHeader;
 pub struct PlacedKernel {
     /// What is to be loaded.
     pub load: Option<Range>,
-    /// What is to be loaded when the firmware needs its own buffers no longer, because it goes
-    /// where they are.
-    pub late: Option<Range>,
     /// What nothing else may touch: the memory it occupies before it looks at the memory map.
     pub footprint: Range,
 }
@@ -40,7 +37,6 @@ pub fn place(kernel: &Kernel<'_>, memory: &MemoryMap<'_>) -> Result<PlacedKernel
     }
     Ok(PlacedKernel {
         load: None,
-        late: None,
         footprint: image,
     })
 }
@@ -78,7 +74,6 @@ fn place_bzimage(
     let load = Range::new(footprint.start(), size.into()).ok_or(does_not_fit)?;
     Ok(PlacedKernel {
         load: Some(load),
-        late: None,
         footprint,
     })
 }
@@ -91,11 +86,7 @@ fn place_low(size: u32) -> Result<PlacedKernel, PlanError> {
         return Err(PlanError::LowKernel { size });
     }
     Ok(PlacedKernel {
-        load: None,
-        late: Some(Range::between(
-            LOW_KERNEL_START,
-            LOW_KERNEL_START.saturating_add(size),
-        )),
+        load: None, // it goes where our own buffers are, last of all: `RealMode`
         footprint: Range::between(0, 0), // of memory that anybody else is given
     })
 }

@@ -52,8 +52,13 @@ pub enum Entry {
         /// Guest-physical address of the zero page.
         boot_params: u64,
     },
-    /// Real mode, with the services of a BIOS. Something is left to be loaded.
-    Linux16(RealMode),
+    /// Real mode, with the services of a BIOS; there is a [`RealMode`] to be loaded first.
+    Linux16 {
+        /// Segment of the real-mode part; it is entered in the one 32 paragraphs above.
+        segment: u16,
+        /// The initial SP: end of its stack and heap.
+        stack: u16,
+    },
     /// 32-bit protected mode, no paging, ESI = `boot_params`.
     Linux32 {
         /// Guest-physical entry point.
@@ -115,16 +120,7 @@ impl<'a> Plan<'a> {
                 entry: placed.footprint.start().saturating_add(ENTRY_64_OFFSET),
                 boot_params: handoff.parameters.start(),
             },
-            Kernel::Linux16 {
-                header, setup_size, ..
-            } => Entry::Linux16(RealMode::new(
-                header,
-                setup_size,
-                facts.cmdline_size,
-                placed.late,
-                &handoff,
-                initrd,
-            )),
+            Kernel::Linux16 { header, .. } => real_mode::entry(header),
             Kernel::Linux32 { .. } => Entry::Linux32 {
                 entry: low_address(placed.footprint),
                 boot_params: low_address(handoff.parameters),

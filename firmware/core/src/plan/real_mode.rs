@@ -4,13 +4,16 @@
 //! Spec: Linux `Documentation/arch/x86/boot.rst`, "Memory Layout of The Real-Mode Code", "Sample
 //! Boot Configuration" and "Running the Kernel".
 
-use super::handoff::Handoff;
+use super::{Entry, Plan};
+use crate::facts::Facts;
 use crate::fw_cfg::{TransferError, Transport};
+use crate::kernel::Kernel;
 use crate::memory::Range;
 use crate::tables::piece;
 use abi::fw_cfg::Key;
 use abi::layout::{
-    OLD_REAL_MODE_END, OLD_REAL_MODE_START, REAL_MODE_END, REAL_MODE_START, SCRATCH_START,
+    LOW_KERNEL_START, OLD_REAL_MODE_END, OLD_REAL_MODE_START, REAL_MODE_END, REAL_MODE_START,
+    SCRATCH_START,
 };
 use abi::linux::{
     HEAP_BASE, LOADER_TYPE_UNDEFINED, LoadFlags, OLD_CMDLINE_MAGIC, OLD_CMDLINE_OFFSET,
@@ -24,12 +27,12 @@ const HEAP_END: u16 = 0xfff0;
 /// The same for one at 0x90000; the command line of old follows it.
 const OLD_HEAP_END: u16 = 0x9800;
 
-/// What is left to be loaded, and how the kernel is entered in real mode.
+/// What is left to be loaded of a kernel that is entered in real mode.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RealMode {
     /// Where the real-mode part goes, at the start of its segment.
     pub setup: Range,
-    /// End of its stack and heap: the initial SP.
+    /// End of its stack and heap in its segment.
     pub heap_end: u16,
     /// Where the protected-mode part goes, if not above 1 MiB.
     pub kernel: Option<Range>,
@@ -61,44 +64,55 @@ pub fn end(header: &SetupHeader) -> u64 {
     }
 }
 
+/// Where the real-mode part goes, and where its stack and heap end in its segment.
+fn place(header: &SetupHeader) -> (u64, u16) {
+    if is_old(header) {
+        (OLD_REAL_MODE_START, OLD_HEAP_END)
+    } else {
+        (REAL_MODE_START, HEAP_END)
+    }
+}
+
+/// How the kernel is entered.
+#[cold] // in favour of size: few kernels come here
+pub fn entry(header: &SetupHeader) -> Entry {
+    let (start, stack) = place(header);
+    Entry::Linux16 {
+        segment: u16::try_from(start >> 4).unwrap_or_default(), // below 1 MiB
+        stack,
+    }
+}
+
 impl RealMode {
-    /// `kernel` is the protected-mode part's place, if it is below 1 MiB.
+    /// What a plan leaves to be loaded, if the kernel is entered in real mode.
     #[cold] // in favour of size: few kernels come here
-    pub(super) fn new(
-        header: &SetupHeader,
-        setup_size: u32,
-        cmdline_size: u32,
-        kernel: Option<Range>,
-        handoff: &Handoff,
-        initrd: Option<Range>,
-    ) -> Self {
-        let (start, heap_end) = if is_old(header) {
-            (OLD_REAL_MODE_START, OLD_HEAP_END)
-        } else {
-            (REAL_MODE_START, HEAP_END)
+    #[must_use]
+    pub fn new(facts: &Facts<'_>, plan: &Plan<'_>) -> Option<Self> {
+        let Kernel::Linux16 {
+            header,
+            setup_size,
+            size,
+        } = facts.kernel
+        else {
+            return None;
         };
+        let (start, heap_end) = place(header);
         let version = header.version.get();
         // At most 256 bytes, which the plan has checked: a protocol that old has no longer ones.
-        let cmdline_size = u64::from(cmdline_size.max(1));
+        let cmdline_size = u64::from(facts.cmdline_size.max(1));
         let cmdline = Range::new(start.saturating_add(heap_end.into()), cmdline_size)
             .filter(|range| version < VERSION_2_02 && range.end() <= OLD_REAL_MODE_END);
-        let initrd = initrd.unwrap_or(Range::between(0, 0)); // below 4 GiB
-        Self {
+        let initrd = plan.initrd.unwrap_or(Range::between(0, 0)); // below 4 GiB
+        Some(Self {
             setup: Range::between(start, start.saturating_add(setup_size.into())),
             heap_end,
-            kernel,
+            kernel: Range::new(LOW_KERNEL_START, size.into()).filter(|_| !is_high(header)),
             cmdline,
             version,
-            cmd_line_ptr: low(handoff.cmdline.start()),
+            cmd_line_ptr: low(plan.handoff.cmdline.start()),
             ramdisk_image: low(initrd.start()),
             ramdisk_size: low(initrd.size()),
-        }
-    }
-
-    /// The real-mode part's segment.
-    #[must_use]
-    pub fn segment(&self) -> u16 {
-        u16::try_from(self.setup.start() >> 4).unwrap_or_default() // below 1 MiB
+        })
     }
 
     /// Loads what is left and completes the header.

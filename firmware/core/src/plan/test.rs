@@ -205,9 +205,14 @@ proptest! {
                 return Ok(());
             }
         };
-        let Entry::Linux16(real_mode) = plan.entry else {
+        let Some(real_mode) = RealMode::new(&facts, &plan) else {
             return Err(TestCaseError::fail("not the 16-bit entry"));
         };
+        let entry = Entry::Linux16 {
+            segment: u16::try_from(real_mode.setup.start() / 16).unwrap(),
+            stack: real_mode.heap_end,
+        };
+        prop_assert_eq!(plan.entry, entry);
         let start = real_mode.setup.start();
         let used = Range::new(start, u64::from(real_mode.heap_end)).unwrap();
         let mut pieces = vec![used, plan.handoff.block];
