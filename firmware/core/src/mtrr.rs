@@ -31,7 +31,8 @@ pub type Setting = (u32, u64);
 
 /// The registers to write, in this order; the last one switches the MTRRs on.
 ///
-/// The hole is that of [`hole_below_4g`]. `address_bits` is the width of a guest-physical address.
+/// The hole is that of [`hole_below_4g`]; there always is one, because the image at its end is no RAM
+/// in the map of any plan. `address_bits` is the width of a guest-physical address.
 #[must_use]
 pub fn settings(memory: &MemoryMap<'_>, address_bits: u8) -> [Setting; 3] {
     let hole = hole_below_4g(|range| memory.has_ram(range));
@@ -49,6 +50,8 @@ mod test {
     use super::*;
     use crate::memory::{Range, Region};
     use abi::e820::{MAX_ENTRIES, TYPE_RAM, TYPE_RESERVED};
+    use abi::layout::{ROM_SIZE, ROM_TOP};
+    use proptest::prelude::*;
 
     fn of(low_ram: u64, address_bits: u8) -> [Setting; 3] {
         let mut storage = [Region {
@@ -90,8 +93,36 @@ mod test {
     }
 
     #[test]
-    fn ram_up_to_4_gib_leaves_no_hole() {
-        let [(_, base), (_, mask), _] = of(0x1_0000_0000, 40);
-        assert_eq!((base, mask), (0x1_0000_0000, VALID));
+    fn ram_up_to_the_image_leaves_that() {
+        assert_eq!(
+            of(ROM_TOP - ROM_SIZE, 40)[..2],
+            [(0x200, 0xffff_0000), (0x201, 0xff_ffff_0800)]
+        );
+    }
+
+    /// The type of an address by Intel SDM volume 3, section 12.11.2.3.
+    fn type_of([(_, base), (_, mask), (_, default)]: [Setting; 3], address: u64) -> u64 {
+        const ADDRESS: u64 = !0xfff;
+        if mask & VALID != 0 && address & mask & ADDRESS == base & mask & ADDRESS {
+            return base & 0xff;
+        }
+        default & 0xff
+    }
+
+    proptest! {
+        #[test]
+        fn ram_is_write_back_and_the_hole_is_not(
+            pages in 1u64..=0xf_fff0, address_bits in 36u8..=52, at in any::<u64>(),
+        ) {
+            let low_ram = pages << 12;
+            let settings = of(low_ram, address_bits);
+            let above = 0x1_0000_0000 + at % 0x1_0000_0000;
+            for address in [0, at % low_ram, low_ram - 1, above, (1 << address_bits) - 1] {
+                prop_assert_eq!(type_of(settings, address), WRITE_BACK, "{:#x}", address);
+            }
+            // The local APIC, behind up to 3 GiB of RAM; and the page before 4 GiB.
+            prop_assert!(low_ram > 3 << 30 || type_of(settings, 0xfee0_0000) == UNCACHEABLE);
+            prop_assert_eq!(type_of(settings, 0xffff_f000), UNCACHEABLE);
+        }
     }
 }

@@ -156,6 +156,7 @@ display!(CountError);
 #[cfg(test)]
 mod test {
     use super::*;
+    use proptest::prelude::*;
 
     fn ids(count: u16, topology: Topology) -> Vec<Option<u8>> {
         let identity = Identity {
@@ -214,6 +215,37 @@ mod test {
                 Processors::new(count, Identity::default()),
                 Err(CountError { found: count })
             );
+        }
+    }
+
+    proptest! {
+        /// Against the division that the sequence does without.
+        #[test]
+        fn ids_are_made_of_package_core_and_thread(
+            count in 1u16..=255, threads in 1u16..5, cores in 1u16..9, wider in 0u8..2,
+        ) {
+            let bits = |count: u16| count.next_power_of_two().trailing_zeros().to_le_bytes()[0];
+            let core_shift = bits(threads);
+            let package_shift = core_shift + bits(cores) + wider;
+            let topology = Topology {
+                threads_per_core: threads,
+                threads_per_package: threads * cores,
+                core_shift,
+                package_shift,
+            };
+            let expected: Vec<_> = (0..u32::from(count))
+                .map(|index| {
+                    let (threads, cores) = (u32::from(threads), u32::from(cores));
+                    let package = index / (threads * cores);
+                    let core = index / threads % cores;
+                    let id = (package << package_shift) + (core << core_shift) + index % threads;
+                    u8::try_from(id).ok().filter(|id| *id < 0xff)
+                })
+                .collect();
+            let identity = Identity { topology, ..Identity::default() };
+            let processors = Processors::new(count, identity).unwrap();
+            prop_assert_eq!(processors.named(), expected.iter().flatten().count() as u64);
+            prop_assert_eq!(ids(count, topology), expected);
         }
     }
 }

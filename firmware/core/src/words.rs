@@ -291,6 +291,7 @@ pub(crate) use display;
 #[cfg(test)]
 mod test {
     use super::*;
+    use proptest::prelude::*;
 
     #[derive(Default)]
     struct Text(String);
@@ -332,5 +333,40 @@ mod test {
     fn a_text_may_end_or_start_with_a_number() {
         assert_eq!(places("% of #"), 2);
         assert_eq!(places("none"), 0);
+    }
+
+    /// Plain characters, places of numbers, and phrases, which may run into each other.
+    fn text_strategy() -> impl Strategy<Value = String> {
+        let phrases: Vec<_> = PHRASES.split('|').map(str::to_owned).collect();
+        let piece = prop_oneof![
+            proptest::sample::select(phrases),
+            "[ a-z:,.]{0,6}",
+            Just("%".to_owned()),
+            Just("#".to_owned()),
+        ];
+        proptest::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn a_packed_text_is_said_as_it_was_written(
+            text in text_strategy(), numbers in any::<[u64; 3]>(),
+        ) {
+            let mut expected = String::new();
+            let mut left = numbers.into_iter();
+            for character in text.chars() {
+                match character {
+                    '%' => expected += &left.next().unwrap_or_default().to_string(),
+                    '#' => expected += &format!("{:#x}", left.next().unwrap_or_default()),
+                    other => expected.push(other),
+                }
+            }
+            let packed = pack::<256>(&text);
+            let mut said = Text::default();
+            let [a, b, c] = numbers;
+            Speaker::new(&mut said).three(&packed[..packed_size(&text)], a, b, c);
+            prop_assert_eq!(said.0, expected);
+            prop_assert!(packed_size(&text) <= text.len());
+        }
     }
 }

@@ -632,6 +632,42 @@ fn a_list_that_is_none_is_left_alone() {
 }
 
 proptest! {
+    /// Lists of every length up to what there is room for gain one entry and lose none; longer
+    /// ones stay alone.
+    #[test]
+    fn any_list_gains_one_entry(
+        modern in any::<bool>(), count in 0usize..130, seed in any::<u8>(),
+    ) {
+        let entry = if modern { 8 } else { 4 };
+        let (rsdp, mut list) = root(if modern { 2 } else { 0 });
+        list.resize(36, 0);
+        list.extend((0..count * entry).map(|at| at.to_le_bytes()[0] ^ seed));
+        let length = u32::try_from(list.len()).unwrap();
+        list[4..8].copy_from_slice(&length.to_le_bytes());
+        list[9] = 0;
+        list[9] = checksum::complement(&list);
+        let (memory, added) = measured(&rsdp, &list);
+        let room = 1024 - 112;
+        prop_assert_eq!(added, list.len() + entry <= room);
+        prop_assert_eq!(at(&memory, 0x20_0000, length.into()), list.clone());
+        let pointer = if modern { 24 } else { 16 };
+        let pointer = at(&memory, 0xe_1000 + pointer, 4);
+        let pointer = u64::from(u32::from_le_bytes(pointer.try_into().unwrap()));
+        prop_assert_eq!(pointer, if added { 0x30_0070 } else { 0x20_0000 });
+        if added {
+            let longer = at(&memory, pointer, u64::from(length) + entry as u64);
+            prop_assert_eq!(checksum::sum(&longer), 0);
+            prop_assert_eq!(&longer[36..list.len()], &list[36..]);
+            prop_assert_eq!(&longer[list.len()..][..4], &0x30_0038u32.to_le_bytes());
+        }
+    }
+
+    #[test]
+    fn ticks_become_nanoseconds_without_a_wide_division(ticks in 0u64..1 << 52, khz in 1u32..) {
+        let exact = u128::from(ticks) * 1_000_000 / u128::from(khz);
+        prop_assert_eq!(u128::from(nanoseconds(ticks, khz)), exact & u128::from(u64::MAX));
+    }
+
     #[test]
     fn no_files_make_the_performance_table_panic(
         rsdp in proptest::collection::vec(any::<u8>(), 0..40),

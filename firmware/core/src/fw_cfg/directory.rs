@@ -242,6 +242,7 @@ display!(DirectoryError);
 mod test {
     use super::*;
     use crate::memory::Range;
+    use proptest::prelude::*;
     use zerocopy::FromZeros;
 
     /// Serves a directory of `count` files named by `name` from memory.
@@ -361,5 +362,46 @@ mod test {
     fn names_without_a_nul_match_nothing() {
         let mut script = Script::new(1, std::iter::once("e".repeat(56)));
         assert_eq!(read(&mut script), Ok(KnownFiles::default()));
+    }
+
+    proptest! {
+        /// Against a list of names, in directories that fit the buffer and in longer ones.
+        #[test]
+        fn a_file_is_found_where_its_name_is(
+            names in proptest::collection::btree_set("[a-c/]{1,3}|etc/[a-f0-9]{1,4}", 0..80),
+            at in 0usize..80, absent in "[a-c/]{1,3}",
+        ) {
+            let mut names: Vec<String> = names.into_iter().collect();
+            names.insert(at.min(names.len()), file::E820.into());
+            let count = u32::try_from(names.len()).unwrap();
+            let mut script = Script::new(count, names.iter().cloned());
+            let mut buffer = DirectoryBuffer::new_zeroed();
+            let mut directory = Directory::read(&mut script, &mut buffer).unwrap();
+            let place = |name: &str| {
+                let index = names.iter().position(|known| known == name)?;
+                File::new(Key(u16::try_from(0x20 + index).unwrap()), 20)
+            };
+            prop_assert_eq!(directory.known.e820, place(file::E820));
+            for name in names.iter().chain([&absent]) {
+                let mut field = [0; FILE_NAME_SIZE];
+                field[..name.len()].copy_from_slice(name.as_bytes());
+                prop_assert_eq!(directory.find(&mut script, &field), Ok(place(name)));
+            }
+        }
+
+        #[test]
+        fn names_are_the_same_up_to_their_nul(
+            a in "[a-b]{0,55}", b in "[a-b]{0,55}", shared in "[a-b]{0,40}",
+        ) {
+            let field = |text: &str| {
+                let mut field = [0; FILE_NAME_SIZE];
+                let length = text.len().min(FILE_NAME_SIZE - 1);
+                field[..length].copy_from_slice(&text.as_bytes()[..length]);
+                field
+            };
+            let (a, b) = (field(&(shared.clone() + &a)), field(&(shared + &b)));
+            prop_assert_eq!(same_name(&a, &b), a == b);
+            prop_assert!(same_name(&a, &a));
+        }
     }
 }

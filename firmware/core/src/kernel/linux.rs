@@ -145,6 +145,7 @@ fn widest_entry(header: &SetupHeader) -> Width {
 #[cfg(test)]
 mod test {
     use super::*;
+    use proptest::prelude::*;
     use zerocopy::FromZeros;
 
     /// A header of `version` in which every field holds something.
@@ -220,6 +221,85 @@ mod test {
                 check_header(&mut header),
                 Err(KernelError::Jump { found: jump })
             );
+        }
+    }
+
+    proptest! {
+        /// Any bytes behind the magic numbers, and any version: either refused for one of the
+        /// three reasons there are, or complete as boot.rst tells boot loaders to read it.
+        #[test]
+        fn a_header_is_read_as_its_version_allows(
+            bytes in proptest::collection::vec(any::<u8>(), size_of::<SetupHeader>()),
+            version in prop_oneof![0x1f0u16..0x210, any::<u16>()],
+            distance in any::<u8>(), opcode in prop_oneof![9 => Just(JUMP_SHORT), 1 => any::<u8>()],
+            shift in 0u32..40, found in 0u32..0x9000,
+        ) {
+            let mut header = SetupHeader::read_from_bytes(&bytes).unwrap();
+            header.boot_flag = BOOT_FLAG.into();
+            header.header = HEADER_MAGIC;
+            header.version = version.into();
+            header.jump = [opcode, distance];
+            if shift < 32 {
+                header.kernel_alignment = (1 << shift).into();
+            }
+            let given = header;
+            let width = match check_header(&mut header) {
+                Ok(width) => width,
+                Err(KernelError::ProtocolTooOld { .. }) => {
+                    prop_assert!(version < 0x200);
+                    return Ok(());
+                }
+                Err(KernelError::Jump { .. }) => {
+                    prop_assert!(opcode != 0xeb || distance > 127);
+                    return Ok(());
+                }
+                Err(error) => {
+                    let alignment = given.kernel_alignment.get();
+                    prop_assert!(version >= 0x205 && given.relocatable_kernel != 0);
+                    prop_assert_eq!(error, KernelError::Alignment { found: alignment });
+                    prop_assert_ne!(alignment.count_ones(), 1);
+                    return Ok(());
+                }
+            };
+            let since = |from: u16, value: u32, before: u32| {
+                if version < from { before } else { value }
+            };
+            prop_assert_eq!(header.initrd_addr_max.get(),
+                since(0x203, given.initrd_addr_max.get(), 0x37ff_ffff));
+            prop_assert_eq!(header.syssize.get(), since(0x204, given.syssize.get(), 0));
+            prop_assert_eq!(u32::from(header.relocatable_kernel),
+                since(0x205, given.relocatable_kernel.into(), 0));
+            prop_assert_eq!(header.cmdline_size.get(), since(0x206, given.cmdline_size.get(), 255));
+            let init_size = since(0x20a, given.init_size.get(), 0);
+            prop_assert_eq!(header.init_size.get(), init_size);
+            let long = since(0x20c, given.xloadflags.get().into(), 0) & 1 != 0;
+            let high = given.loadflags & 1 != 0;
+            let expected = if long {
+                Width::Bits64
+            } else if high && init_size != 0 && 0x202 + u32::from(distance) >= 0x264 {
+                Width::Bits32
+            } else {
+                Width::Bits16
+            };
+            prop_assert_eq!(width, expected);
+
+            let sectors = 1 + match given.setup_sects {
+                0 => 4,
+                sectors => u32::from(sectors),
+            };
+            match setup_size(&header, found) {
+                Ok(size) => {
+                    prop_assert_eq!(size, sectors * 512);
+                    prop_assert!(size <= found && sectors <= 64);
+                }
+                Err(KernelError::SetupTooLong { .. }) => prop_assert!(sectors > 64),
+                Err(KernelError::SetupTruncated { .. }) => prop_assert!(found < sectors * 512),
+                Err(error) => {
+                    // heap_end_ptr, cmd_line_ptr: what the boot loader writes is no header.
+                    prop_assert_eq!(error, KernelError::Jump { found: given.jump });
+                    prop_assert!(distance < 0x2a);
+                }
+            }
         }
     }
 }

@@ -37,6 +37,7 @@ impl Arena {
 #[cfg(test)]
 mod test {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn pieces_come_from_the_top_aligned_and_apart() {
@@ -53,5 +54,26 @@ mod test {
         assert_eq!(arena.take(0x1001, 1), None);
         assert_eq!(arena.take(u64::MAX, 1), None);
         assert_eq!(arena.take(0x1000, 1), Range::new(0x1000, 0x1000));
+    }
+
+    proptest! {
+        /// Every piece is aligned, below the one before and above the floor; one is refused only
+        /// where no multiple of its alignment is left.
+        #[test]
+        fn no_two_pieces_overlap(
+            start in 0u64..200, length in 0u64..400,
+            pieces in proptest::collection::vec((1u64..90, 0u32..6), 0..12),
+        ) {
+            let mut arena = Arena::new(Range::between(start, start + length));
+            for (size, shift) in pieces {
+                let free = arena.free();
+                let fits = |at: &u64| at.is_multiple_of(1 << shift) && at + size <= free.end();
+                let highest = (free.start()..free.end()).rev().find(fits);
+                let piece = arena.take(size, 1 << shift);
+                prop_assert_eq!(piece.map(Range::start), highest);
+                prop_assert_eq!(arena.free().end(), highest.unwrap_or(free.end()));
+                prop_assert_eq!(arena.free().start(), start);
+            }
+        }
     }
 }

@@ -452,4 +452,38 @@ mod test {
             }
         }
     }
+
+    proptest! {
+        /// Against a look at every address.
+        #[test]
+        fn a_fit_is_what_a_plain_search_finds(
+            ram in proptest::collection::vec((0u64..64, 0u64..64), 0..5),
+            size in 1u64..20, shift in 0u32..4,
+            window in (0u64..64, 0u64..64),
+            obstacles in proptest::collection::vec((0u64..64, 1u64..10), 0..4),
+        ) {
+            let mut storage = storage();
+            let mut map = MemoryMap::new(&mut storage);
+            for (start, end) in ram {
+                map.set(Range::between(start, end), TYPE_RAM).unwrap();
+            }
+            let within = Range::between(window.0, window.1);
+            let taken: Vec<Range> =
+                obstacles.iter().filter_map(|(start, size)| Range::new(*start, *size)).collect();
+            let place = |start: u64| Range::between(start, start + size);
+            let fits = |start: &u64| {
+                let place = place(*start);
+                start.is_multiple_of(1 << shift) && within.contains(place) && map.is_ram(place)
+            };
+            let free = |start: &u64| !taken.iter().any(|range| range.overlaps(place(*start)));
+            prop_assert_eq!(
+                map.lowest_fit(size, 1 << shift, within),
+                (0..64).find(fits).map(place)
+            );
+            prop_assert_eq!(
+                map.highest_fit(size, 1 << shift, within, &taken),
+                (0..64).rev().find(|start| fits(start) && free(start)).map(place)
+            );
+        }
+    }
 }

@@ -73,3 +73,36 @@ impl Words for Range {
 }
 
 display!(Range);
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Against sets of addresses.
+        #[test]
+        fn ranges_are_sets_of_addresses(
+            a in 0u64..20, b in 0u64..20, c in 0u64..20, d in 0u64..20,
+        ) {
+            let (one, other) = (Range::between(a, b), Range::between(c, d));
+            let common = (a..b).any(|address| (c..d).contains(&address));
+            prop_assert_eq!(one.overlaps(other), common);
+            prop_assert_eq!(one.is_empty(), (a..b).is_empty());
+            prop_assert_eq!(one.size(), (a..b).count() as u64);
+            if !other.is_empty() {
+                let all = (c..d).all(|address| (a..b).contains(&address));
+                prop_assert_eq!(one.contains(other), all);
+            }
+        }
+
+        #[test]
+        fn a_range_never_wraps(start in any::<u64>(), size in any::<u64>()) {
+            let end = u128::from(start) + u128::from(size);
+            let range = Range::new(start, size);
+            prop_assert_eq!(range.is_some(), end <= u128::from(u64::MAX));
+            let told = range.map(|range| (range.start(), range.size()));
+            prop_assert!(told.is_none_or(|told| told == (start, size)));
+        }
+    }
+}

@@ -13,6 +13,8 @@ use abi::pvh::{MemmapEntry, StartInfo};
 use proptest::prelude::*;
 use zerocopy::{FromBytes, FromZeros};
 
+mod told;
+
 const MIB: u64 = 1 << 20;
 const DMA: Means = Means { dma: true };
 const PORTS: Means = Means { dma: false };

@@ -55,6 +55,7 @@ pub fn write(bytes: &mut [u8], base: u64) {
 #[cfg(test)]
 mod test {
     use super::*;
+    use proptest::prelude::*;
 
     /// Walks the tables as the processor does.
     fn translate(bytes: &[u8], base: u64, address: u64) -> Option<u64> {
@@ -81,5 +82,20 @@ mod test {
         }
         assert_eq!(translate(&bytes, base, 0x1_0000_0000), None);
         assert_eq!(translate(&bytes, base, 1 << 39), None);
+    }
+
+    proptest! {
+        #[test]
+        fn tables_work_wherever_they_lie(
+            page in 0u64..0x10_0000, addresses in proptest::collection::vec(0u64..1 << 48, 20),
+            low in proptest::collection::vec(0u64..1 << 32, 20),
+        ) {
+            let mut bytes = vec![0xff; SIZE];
+            write(&mut bytes, page * PAGE_SIZE);
+            for address in addresses.into_iter().chain(low) {
+                let mapped = (address < 1 << 32).then_some(address);
+                prop_assert_eq!(translate(&bytes, page * PAGE_SIZE, address), mapped);
+            }
+        }
     }
 }
