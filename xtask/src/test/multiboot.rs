@@ -4,10 +4,13 @@
 use super::case::{Case, Context, Outcome, Run, Trial, expect};
 use super::report::Report;
 use super::stock;
+use crate::process::{Bounds, End};
 use crate::qemu::{Accelerator, Boot, Qemu};
 use crate::workspace::write_atomically;
+use abi::debug::FailureCode;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 /// A machine, what else is on its command line, and the guest.
 const REPORTS: [(&str, &str, &[&str], &str); 5] = [
@@ -45,6 +48,12 @@ pub fn cases() -> Vec<Case> {
         let name = format!("qemu/multiboot-loaded-at-{addr:#x}-by-{how}");
         cases.push(Case::new(name, move |context, trial| {
             low(context, trial, addr, dma)
+        }));
+    }
+    for machine in ["microvm", "pc"] {
+        let name = format!("qemu/multiboot-refused-checksum-{machine}");
+        cases.push(Case::new(name, move |context, trial| {
+            wrong_sum(context, trial, machine)
         }));
     }
     cases
@@ -141,6 +150,41 @@ fn low(context: &Context<'_>, trial: &Trial, addr: u32, dma: bool) -> Run {
     expect(output.contains("loaded low"), || {
         format!("expected `loaded low`, found `{}`", output.trim_end())
     })
+}
+
+/// To QEMU an image whose header does not add up is no multiboot kernel but an old Linux one, and
+/// our firmware sees that it is neither.
+fn wrong_sum(context: &Context<'_>, trial: &Trial, machine: &str) -> Run {
+    const SENTENCE: &str = "qboot-rs: kernel: expected a Linux setup header (0xaa55, HdrS), found";
+    let mut image = program(0x8000, b"not to be seen");
+    image[8] ^= 1; // in the checksum
+    let path = context
+        .workspace
+        .target
+        .join("test-inputs")
+        .join(trial.file_name());
+    write_atomically(&path, &image)?;
+    let mut command = command(context, machine, path, "")?;
+    command.args(["-device", "isa-debug-exit,iobase=0x51c,iosize=4"]);
+    let bounds = Bounds {
+        silence: Duration::from_secs(20),
+        total: Duration::from_secs(30),
+    };
+    let watched = trial.watch(&mut command, bounds)?;
+    expect(watched.output.contains(SENTENCE), || {
+        format!(
+            "expected `{SENTENCE}`, found `{}`",
+            watched.output.trim_end()
+        )
+    })?;
+    // What the device makes of the last byte of the code.
+    let status = i32::from(FailureCode::KernelFormat as u8) << 1 | 1;
+    match watched.end {
+        End::Exited(found) if found.code() == Some(status) => Ok(()),
+        end => Err(Outcome::Failed(format!(
+            "expected QEMU to end with status {status}, but it {end}"
+        ))),
+    }
 }
 
 /// A flat image whose header says where it goes.
