@@ -154,9 +154,6 @@ pub enum Error {
          interrupt controllers come with a PIC"
     )]
     Pic,
-    /// A part that is KVM's only.
-    #[error("--machine {0}=on: expected irqchip=kernel to go with it, found irqchip=split")]
-    Split(&'static str),
     /// COM1 leads somewhere, but is not there.
     #[error("--serial: expected a machine with a serial port, found --machine isa-serial=off")]
     SerialAlone,
@@ -221,17 +218,15 @@ pub fn parse_cpus(text: &str) -> Result<u32, Error> {
 pub fn parse_machine<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Machine, Error> {
     let mut machine = Machine::default();
     let auto = machine;
-    let (mut pic, mut pit) = (None, None);
     for pair in texts.into_iter().flat_map(|text| text.split(',')) {
         let refuse = || Error::Machine(pair.into());
         let (key, value) = pair.split_once('=').ok_or_else(refuse)?;
-        let choice = || match value {
-            "on" => Ok(Some(true)),
-            "off" => Ok(Some(false)),
-            "auto" => Ok(None),
+        let pick = |auto| match value {
+            "on" => Ok(true),
+            "off" => Ok(false),
+            "auto" => Ok(auto),
             _ => Err(refuse()),
         };
-        let pick = |auto| choice().map(|choice| choice.unwrap_or(auto));
         match key {
             "acpi" => machine.acpi = pick(auto.acpi)?,
             "auto-kernel-cmdline" => machine.auto_kernel_cmdline = pick(auto.auto_kernel_cmdline)?,
@@ -242,22 +237,17 @@ pub fn parse_machine<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Mac
                     _ => return Err(refuse()),
                 }
             }
-            "pic" => pic = choice()?,
-            "pit" => pit = choice()?,
+            "pic" => machine.pic = pick(auto.pic)?,
+            "pit" => machine.pit = pick(auto.pit)?,
             "rtc" => machine.rtc = pick(auto.rtc)?,
             "isa-serial" => machine.isa_serial = pick(auto.isa_serial)?,
             _ => return Err(refuse()),
         }
     }
-    let kernel = machine.irqchip == IrqChip::Kernel;
-    machine.pic = pic.unwrap_or(kernel);
-    machine.pit = pit.unwrap_or(kernel);
-    match (kernel, machine.pic, machine.pit) {
-        (true, false, _) => Err(Error::Pic),
-        (false, true, _) => Err(Error::Split("pic")),
-        (false, _, true) => Err(Error::Split("pit")),
-        _ => Ok(machine),
+    if machine.irqchip == IrqChip::Kernel && !machine.pic {
+        return Err(Error::Pic);
     }
+    Ok(machine)
 }
 
 /// Reads `stdio`, `none` or `file:PATH`.
@@ -343,9 +333,9 @@ mod test {
             }
         );
         assert!(!parse(&["isa-serial=on,isa-serial=off"]).isa_serial);
-        let split = parse(&["pit=auto,irqchip=kernel,irqchip=split"]);
+        let split = parse(&["pit=auto,irqchip=kernel,irqchip=split,pic=off"]);
         assert_eq!(split.irqchip, IrqChip::Split);
-        assert!(!split.pic && !split.pit);
+        assert!(!split.pic && split.pit);
     }
 
     #[test]
@@ -377,11 +367,6 @@ mod test {
         let refusal = |text: &str| parse_machine([text]).unwrap_err().to_string();
         let sentence = refusal("rtc=on,pic=off");
         assert!(sentence.starts_with("--machine pic=off: expected irqchip=split"));
-        for part in ["pic", "pit"] {
-            let sentence = refusal(&format!("irqchip=split,{part}=on"));
-            let expected = format!("--machine {part}=on: expected irqchip=kernel");
-            assert!(sentence.starts_with(&expected), "{sentence}");
-        }
     }
 
     #[test]

@@ -7,17 +7,21 @@
 
 use crate::boot::Boot;
 use crate::config::{Config, IrqChip, SerialTarget};
+use crate::devices::alarm::Alarm;
 use crate::devices::bus::Ports;
 use crate::devices::cmos::{Cmos, host_clock};
 use crate::devices::fw_cfg::FwCfg;
 use crate::devices::ged::{GED_IRQ, Ged};
 use crate::devices::interrupts::Interrupts;
 use crate::devices::ioapic::PINS;
+use crate::devices::line::Line;
 use crate::devices::mmio::Mmio;
+use crate::devices::pic;
+use crate::devices::pit::{self, PIT_IRQ, Pit};
 use crate::devices::serial::{COM1_IRQ, Com1};
 use crate::devices::virtio::mmio::{QUEUE_NOTIFY, Transport};
 use crate::devices::virtio::rng::Rng;
-use crate::hypervisor::{self, Controllers, Kvm, Vm};
+use crate::hypervisor::{self, Controllers, Kvm, Vcpu, Vm};
 use crate::memory::Memory;
 use crate::processor::{self, PanicGuard, Shared};
 use crate::report::{Ending, Exits, Marks, Report};
@@ -25,10 +29,12 @@ use crate::terminal::RawTerminal;
 use crate::{Error, boot, console, signals};
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 use vmm_sys_util::eventfd::EventFd;
 
 /// The signal that presses the power button the first time.
@@ -40,6 +46,37 @@ const RANDOM: &str = "/dev/urandom";
 /// How long processors get to stop at the end of the run.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// What the main thread waits for.
+#[derive(Clone, Copy, Debug)]
+enum Awaited {
+    /// An ending or a signal.
+    Wake,
+    /// A time that a device waits for.
+    Alarm,
+    /// An edge of the virtio device with this index.
+    Virtio(u16),
+}
+
+impl From<Awaited> for u64 {
+    fn from(event: Awaited) -> Self {
+        match event {
+            Awaited::Wake => 0,
+            Awaited::Alarm => 1,
+            Awaited::Virtio(index) => 2 + Self::from(index),
+        }
+    }
+}
+
+impl From<u64> for Awaited {
+    fn from(number: u64) -> Self {
+        match number {
+            0 => Self::Wake,
+            1 => Self::Alarm,
+            _ => Self::Virtio(u16::try_from(number - 2).unwrap_or(u16::MAX)),
+        }
+    }
+}
+
 /// A machine that can be run once, over any number of resets.
 #[derive(Debug)]
 pub struct Machine {
@@ -49,7 +86,7 @@ pub struct Machine {
     rom_start: u64,
     preload: Option<boot::Preload>,
     /// COM1 and its interrupt line.
-    com1: Option<(Arc<Com1>, EventFd)>,
+    com1: Option<(Arc<Com1>, Line)>,
     acpi: bool,
     controllers: Controllers,
     cpus: u32,
@@ -81,15 +118,19 @@ impl Machine {
             virtio.push((*slot, Arc::new(transport)));
         }
         let split = parts.irqchip == IrqChip::Split;
-        let interrupts = split.then(|| Arc::new(Interrupts::default()));
+        let interrupts = split.then(|| Arc::new(Interrupts::new(parts.pic)));
         let mmio =
             Mmio::new(parts.acpi.then(Ged::default), virtio).with_interrupts(interrupts.clone());
         let dma = config.fw_cfg_dma.then(|| memory.clone());
         let fw_cfg = FwCfg::new(boot.items, dma).map_err(boot::Error::from)?;
         let wake = EventFd::new(0).map_err(host("creating an event counter"))?;
         let line = if parts.isa_serial {
-            let line = EventFd::new(libc::EFD_NONBLOCK);
-            let line = line.map_err(host("creating an event counter"))?;
+            let line = match &interrupts {
+                Some(interrupts) => Line::Input(Arc::clone(interrupts), COM1_IRQ),
+                None => EventFd::new(libc::EFD_NONBLOCK)
+                    .map_err(host("creating an event counter"))?
+                    .into(),
+            };
             let of_vm = line.try_clone();
             Some((line, of_vm.map_err(host("creating an event counter"))?))
         } else {
@@ -111,7 +152,16 @@ impl Machine {
             com1.as_ref().map(|(com1, _)| Arc::clone(com1)),
             cmos,
             fw_cfg,
-        );
+        )
+        .with_interrupts(interrupts.clone());
+        let ports = match &interrupts {
+            Some(interrupts) if parts.pit => {
+                let alarm = Alarm::new().map_err(host("creating a timer"))?;
+                let line = Line::Input(Arc::clone(interrupts), PIT_IRQ);
+                ports.with_pit(Pit::new(pit::host_clock), line, alarm)
+            }
+            _ => ports,
+        };
         let marks = Arc::new(Marks::new(started));
         let shared = Arc::new(Shared::new(ports, mmio, interrupts, marks, wake));
         let machine = Self {
@@ -143,6 +193,10 @@ impl Machine {
         let mut boots = 1;
         let mut terminal = None;
         let mut pressed = false;
+        let watched = self.watch().map_err(|source| Error::Host {
+            what: "watching for events".into(),
+            source,
+        })?;
         let ending = loop {
             // The virtual machine must stay until its processors have stopped: closing it would
             // disconnect its interrupt lines.
@@ -157,7 +211,7 @@ impl Machine {
                     self.read_stdin()?;
                 }
             }
-            let ending = self.wait(&vm, &mut pressed);
+            let ending = self.wait(&vm, &watched, &mut pressed);
             let last = ending != Ending::Reset || !self.reboot;
             exits += self.stop(threads, last);
             if let Some(interrupts) = &self.shared.interrupts {
@@ -172,8 +226,10 @@ impl Machine {
             }
             self.shared.marks.boot_over();
             if let Some((_, line)) = &self.com1 {
-                // An interrupt of the old machine is not one of the new; often there is none.
-                let _ = line.read();
+                line.reset().map_err(|source| Error::Host {
+                    what: "resetting COM1".into(),
+                    source,
+                })?;
             }
             self.load(true)?;
             if let Some(interrupts) = &self.shared.interrupts {
@@ -222,25 +278,28 @@ impl Machine {
     fn start(&self) -> Result<(Vm, Vec<JoinHandle<Exits>>), Error> {
         let vm = Vm::new(&self.kvm, &self.memory, self.cpus, self.controllers)?;
         let mut counted = Vec::new();
-        if let Some((_, line)) = &self.com1 {
+        if let Some(line) = self.com1.as_ref().and_then(|(_, line)| line.counter()) {
             vm.connect(line, COM1_IRQ)?;
-            counted.push(COM1_IRQ);
         }
         for (slot, transport) in self.shared.mmio.virtio() {
             let irq = slot.interrupt(self.acpi);
-            vm.connect(transport.line(), irq)?;
-            counted.push(irq);
+            if !self.is_watched(irq) {
+                vm.connect(transport.line(), irq)?;
+                counted.push(irq);
+            }
             let register = slot.address() + u64::from(QUEUE_NOTIFY);
             for queue in (0..).take(transport.queues()) {
                 vm.listen(transport.notified(), register, queue)?;
             }
         }
-        if let Some(interrupts) = &self.shared.interrupts {
-            interrupts.connect(Box::new(vm.messages()), &counted);
-        }
-        let vcpus = (0..self.cpus)
+        let mut vcpus = (0..self.cpus)
             .map(|index| vm.vcpu(index))
             .collect::<Result<Vec<_>, _>>()?;
+        if let Some(interrupts) = &self.shared.interrupts {
+            let first = vcpus.first_mut().filter(|_| interrupts.has_pic());
+            let kick = first.map(Vcpu::take_interrupts).transpose()?;
+            interrupts.connect(Box::new(vm.messages(kick)), &counted);
+        }
         self.shared.stop.store(false, Ordering::SeqCst);
         let mut threads = Vec::with_capacity(vcpus.len());
         for (index, vcpu) in vcpus.into_iter().enumerate() {
@@ -311,11 +370,64 @@ impl Machine {
             })
     }
 
+    /// Whether the edges of interrupt `irq` are seen here, because KVM would not show them to the
+    /// 8259 pair.
+    fn is_watched(&self, irq: u32) -> bool {
+        let interrupts = self.shared.interrupts.as_ref();
+        irq < pic::INPUTS && interrupts.is_some_and(|it| it.has_pic())
+    }
+
+    /// What [`Self::wait`] waits for.
+    fn watch(&self) -> io::Result<Epoll> {
+        let watched = Epoll::new()?;
+        let add = |descriptor, event: Awaited| {
+            let event = EpollEvent::new(EventSet::IN, event.into());
+            watched.ctl(ControlOperation::Add, descriptor, event)
+        };
+        add(self.shared.wake.as_raw_fd(), Awaited::Wake)?;
+        if let Some(alarm) = self.shared.ports.alarm() {
+            add(alarm, Awaited::Alarm)?;
+        }
+        for (index, (slot, transport)) in (0..).zip(self.shared.mmio.virtio()) {
+            if self.is_watched(slot.interrupt(self.acpi)) {
+                add(transport.line().as_raw_fd(), Awaited::Virtio(index))?;
+            }
+        }
+        Ok(watched)
+    }
+
+    /// Serves what is not a processor's: devices whose time has come, and edges that both kinds of
+    /// interrupt controllers must see.
+    fn serve(&self, event: Awaited) -> io::Result<()> {
+        match event {
+            Awaited::Wake => self.shared.wake.read().map(drop),
+            Awaited::Alarm => self.shared.ports.ring(),
+            Awaited::Virtio(index) => {
+                let virtio = self.shared.mmio.virtio().get(usize::from(index));
+                let interrupts = self.shared.interrupts.as_ref();
+                let (Some((slot, transport)), Some(interrupts)) = (virtio, interrupts) else {
+                    return Ok(());
+                };
+                // None if a reset has taken it back.
+                if transport.line().read().is_ok() {
+                    interrupts.pulse(slot.interrupt(self.acpi))?;
+                }
+                Ok(())
+            }
+        }
+    }
+
     /// Waits for an ending or a signal that means one.
-    fn wait(&self, vm: &Vm, pressed: &mut bool) -> Ending {
+    fn wait(&self, vm: &Vm, watched: &Epoll, pressed: &mut bool) -> Ending {
+        let mut events = [EpollEvent::default(); 4];
         loop {
             // Interrupted by the very signal we wait for, or woken: look what it is.
-            let _ = self.shared.wake.read();
+            let count = watched.wait(-1, &mut events).unwrap_or(0);
+            for event in events.iter().take(count) {
+                if let Err(error) = self.serve(event.data().into()) {
+                    return Ending::Host(format!("an interrupt: {error}"));
+                }
+            }
             if let Some(ending) = self.shared.take_ending() {
                 return ending;
             }

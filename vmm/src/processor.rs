@@ -96,11 +96,25 @@ impl Drop for PanicGuard<'_> {
 pub fn run(mut vcpu: Vcpu, first: bool, shared: &Shared) -> Exits {
     let _guard = PanicGuard(shared);
     let mut exits = Exits::default();
+    // The 8259 pair leads to the first processor.
+    let interrupts = shared
+        .interrupts
+        .as_ref()
+        .filter(|it| first && it.has_pic());
+    vcpu.runs_here();
     if first {
         shared.marks.guest_starts();
     }
     while !shared.stop.load(Ordering::Relaxed) {
-        if let Some(ending) = step(&mut vcpu, shared, &mut exits) {
+        let offered = match interrupts {
+            Some(it) => vcpu.offer(|| it.asks(), || it.acknowledge()),
+            None => Ok(()),
+        };
+        let ending = match offered {
+            Ok(()) => step(&mut vcpu, shared, &mut exits),
+            Err(error) => Some(Ending::Broken(error.to_string())),
+        };
+        if let Some(ending) = ending {
             shared.end(ending);
             break;
         }
@@ -131,7 +145,7 @@ fn step(vcpu: &mut Vcpu, shared: &Shared, exits: &mut Exits) -> Option<Ending> {
             match served {
                 Ok(None) => None,
                 Ok(Some(event)) => note(event, shared),
-                Err(error) => Some(Ending::Host(format!("COM1 output: {error}"))),
+                Err(error) => Some(Ending::Host(format!("a port: {error}"))),
             }
         }
         Exit::Mmio { address, access } => {

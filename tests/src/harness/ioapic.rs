@@ -33,6 +33,8 @@ impl Output for Wire {
         }
         Ok(())
     }
+
+    fn ask(&self) {}
 }
 
 /// A message is a write to a local APIC, and its data has no reserved bits.
@@ -44,7 +46,7 @@ fn check(message: Message) {
 
 /// Accesses to registers, levels of lines, and ends of interrupts.
 pub fn ioapic(data: &[u8]) {
-    let (interrupts, wire) = (Interrupts::default(), Wire::default());
+    let (interrupts, wire) = (Interrupts::new(true), Wire::default());
     interrupts.connect(Box::new(wire.clone()), &COUNTED);
     let sent = || std::mem::take(&mut *wire.0.lock().expect("no panic"));
     let mut input = Input(data);

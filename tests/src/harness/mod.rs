@@ -15,6 +15,8 @@ mod machine;
 mod multiboot;
 pub mod mutate;
 mod pci;
+mod pic;
+mod pit;
 mod registers;
 mod sentence;
 mod smbios;
@@ -27,6 +29,8 @@ pub use ioapic::ioapic;
 pub use loader::loader;
 pub use multiboot::multiboot;
 pub use pci::pci;
+pub use pic::pic;
+pub use pit::pit;
 pub use registers::registers;
 pub use smbios::smbios;
 pub use virtio::virtio;
@@ -35,7 +39,7 @@ pub use virtio::virtio;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 12] = [
     ("bzimage", bzimage),
     ("directory", directory),
     ("e820", e820),
@@ -43,6 +47,8 @@ pub const TARGETS: [Target; 10] = [
     ("loader", loader),
     ("multiboot", multiboot),
     ("pci", pci),
+    ("pic", pic),
+    ("pit", pit),
     ("registers", registers),
     ("smbios", smbios),
     ("virtio", virtio),

@@ -5,13 +5,18 @@
 //! In: an access of `width` bytes, repeated or not. Out: data, and an [`Event`] if the access was
 //! one that the run loop acts upon. A port without a device reads as ones.
 
+use super::alarm::Alarm;
 use super::cmos::{self, Cmos};
 use super::debug::{self, Message};
 use super::fw_cfg::FwCfg;
+use super::interrupts::Interrupts;
+use super::line::Line;
+use super::pit::Pit;
 use super::reset;
 use super::serial::{COM1_PORT, COM1_PORTS, Com1};
 use abi::fw_cfg::{PORT_BASE, PORT_COUNT};
 use std::io;
+use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const FW_CFG_LAST: u16 = PORT_BASE + PORT_COUNT - 1;
@@ -36,6 +41,17 @@ pub struct Ports {
     com1: Option<Arc<Com1>>,
     cmos: Option<Mutex<Cmos>>,
     fw_cfg: Mutex<FwCfg>,
+    /// The 8259 pair.
+    interrupts: Option<Arc<Interrupts>>,
+    pit: Option<Clocked<Pit>>,
+    alarm: Option<Mutex<Alarm>>,
+}
+
+/// A device that interrupts by itself.
+#[derive(Debug)]
+struct Clocked<T> {
+    device: Mutex<T>,
+    line: Line,
 }
 
 impl Ports {
@@ -46,7 +62,54 @@ impl Ports {
             com1,
             cmos: cmos.map(Mutex::new),
             fw_cfg: Mutex::new(fw_cfg),
+            interrupts: None,
+            pit: None,
+            alarm: None,
         }
+    }
+
+    /// With an 8259 pair that is not KVM's, if there is one.
+    #[must_use]
+    pub fn with_interrupts(self, interrupts: Option<Arc<Interrupts>>) -> Self {
+        Self { interrupts, ..self }
+    }
+
+    /// With an 8254 that is not KVM's, which interrupts through `line`. `alarm` has to be watched.
+    #[must_use]
+    pub fn with_pit(self, pit: Pit, line: Line, alarm: Alarm) -> Self {
+        let device = Mutex::new(pit);
+        Self {
+            pit: Some(Clocked { device, line }),
+            alarm: Some(Mutex::new(alarm)),
+            ..self
+        }
+    }
+
+    /// Becomes readable when [`Self::ring`] has to be called.
+    #[must_use]
+    pub fn alarm(&self) -> Option<RawFd> {
+        self.alarm.as_ref().map(|alarm| lock(alarm).descriptor())
+    }
+
+    /// Some time that a device waits for has come. Fails if the host refuses its interrupt.
+    pub fn ring(&self) -> io::Result<()> {
+        if let Some(pit) = &self.pit
+            && lock(&pit.device).has_risen()
+        {
+            pit.line.pulse()?;
+        }
+        self.set_alarm()
+    }
+
+    /// Sets the alarm to what is next.
+    fn set_alarm(&self) -> io::Result<()> {
+        let Some(alarm) = &self.alarm else {
+            return Ok(());
+        };
+        // Taken first: who comes last knows best.
+        let mut alarm = lock(alarm);
+        let pit = self.pit.as_ref();
+        alarm.set(pit.and_then(|pit| lock(&pit.device).until_rise()))
     }
 
     /// All devices back to power-on.
@@ -55,6 +118,11 @@ impl Ports {
             lock(cmos).reset();
         }
         lock(&self.fw_cfg).reset();
+        if let Some(pit) = &self.pit {
+            lock(&pit.device).reset();
+            pit.line.reset()?;
+        }
+        self.set_alarm()?;
         self.com1.as_ref().map_or(Ok(()), |com1| com1.reset())
     }
 
@@ -99,6 +167,12 @@ impl Ports {
     }
 
     fn read_byte(&self, port: u16) -> io::Result<u8> {
+        if let Some(value) = self.interrupts.as_ref().and_then(|it| it.read_port(port)) {
+            return Ok(value);
+        }
+        if let (true, Some(pit)) = (Pit::has(port), &self.pit) {
+            return Ok(lock(&pit.device).read(port));
+        }
         Ok(match (port, &self.com1, &self.cmos) {
             (COM1_PORT..=COM1_LAST, Some(com1), _) => {
                 com1.read((port - COM1_PORT).to_le_bytes()[0])?
@@ -123,6 +197,14 @@ impl Ports {
             return Ok(Some(Event::Reset));
         }
         for (port, value) in (port..=u16::MAX).zip(data) {
+            if (self.interrupts.as_ref()).is_some_and(|it| it.write_port(port, *value)) {
+                continue;
+            }
+            if let (true, Some(pit)) = (Pit::has(port), &self.pit) {
+                lock(&pit.device).write(port, *value);
+                self.set_alarm()?;
+                continue;
+            }
             match (port, &self.com1, &self.cmos) {
                 (COM1_PORT..=COM1_LAST, Some(com1), _) => {
                     com1.write((port - COM1_PORT).to_le_bytes()[0], *value)?;

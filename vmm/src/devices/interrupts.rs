@@ -2,16 +2,20 @@
 //! Interrupt controllers in user space, and the lines that lead to them.
 //!
 //! Spec: Intel MultiProcessor Specification 1.4, section 3.6.2 (which interrupt arrives where). In:
-//! register accesses, levels of lines, ends of interrupts. Out: messages to local APICs, through an
-//! [`Output`], and the messages that edges on event counters mean, which then need nobody here.
+//! register accesses, levels of lines, ends of interrupts, acknowledge cycles. Out: messages to local
+//! APICs, through an [`Output`]; the messages that edges on event counters mean, which then need
+//! nobody here; and, of the 8259 pair, that the first processor is asked for an acknowledge cycle.
 //!
-//! ISA interrupt n arrives at pin n of the I/O APIC, except that the timer's arrives at pin 2.
+//! ISA interrupt n arrives at input n of the 8259 pair and at pin n of the I/O APIC, except that
+//! the timer's arrives at pin 2.
 
 use super::bus::lock;
 use super::ioapic::{IoApic, Message, PINS};
+use super::pic::Pic;
 use std::fmt::Debug;
 use std::io;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The timer's interrupt.
 const TIMER_IRQ: u32 = 0;
@@ -28,15 +32,24 @@ pub trait Output: Debug + Send {
     /// From now on an edge on the event counter of an interrupt sends its message, and one that
     /// has none here sends nothing.
     fn route(&self, routes: &[(u32, Message)]) -> io::Result<()>;
+
+    /// Has the first processor look whether the 8259 pair asks for an acknowledge cycle.
+    fn ask(&self);
 }
 
 /// The controllers of a machine. Shared by all processors and all devices that interrupt.
-#[derive(Debug, Default)]
-pub struct Interrupts(Mutex<State>);
+#[derive(Debug)]
+pub struct Interrupts {
+    state: Mutex<State>,
+    /// Whether the 8259 pair asks for an acknowledge cycle.
+    asks: AtomicBool,
+    has_pic: bool,
+}
 
 #[derive(Debug, Default)]
 struct State {
     io_apic: IoApic,
+    pic: Option<Pic>,
     output: Option<Box<dyn Output>>,
     /// Interrupts whose edges come by event counter, a bit each.
     counted: u64,
@@ -45,15 +58,40 @@ struct State {
 }
 
 impl Interrupts {
+    /// Controllers with or without a 8259 pair.
+    #[must_use]
+    pub fn new(pic: bool) -> Self {
+        let state = State {
+            pic: pic.then(Pic::default),
+            ..State::default()
+        };
+        Self {
+            state: Mutex::new(state),
+            asks: AtomicBool::new(false),
+            has_pic: pic,
+        }
+    }
+
+    /// Whether there is a 8259 pair.
+    #[must_use]
+    pub fn has_pic(&self) -> bool {
+        self.has_pic
+    }
+
     /// What a machine reset does. The lines are as high as they were.
     pub fn reset(&self) {
-        lock(&self.0).io_apic.reset();
+        let mut state = lock(&self.state);
+        state.io_apic.reset();
+        if let Some(pic) = &mut state.pic {
+            pic.reset();
+        }
+        self.tell(&state);
     }
 
     /// A new virtual machine, whose local APICs `output` reaches and where the edges of `counted`
     /// come by event counter. It sends nothing yet.
     pub fn connect(&self, output: Box<dyn Output>, counted: &[u32]) {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         state.output = Some(output);
         state.counted = counted.iter().fold(0, |all, irq| all | bit(*irq));
         state.routes.clear();
@@ -61,29 +99,59 @@ impl Interrupts {
 
     /// The virtual machine is no more.
     pub fn disconnect(&self) {
-        lock(&self.0).output = None;
+        lock(&self.state).output = None;
     }
 
     /// A guest read of the I/O APIC.
     pub fn read(&self, offset: u64, data: &mut [u8]) {
-        lock(&self.0).io_apic.read(offset, data);
+        lock(&self.state).io_apic.read(offset, data);
     }
 
     /// A guest write of the I/O APIC. Fails if the host refuses what follows from it.
     pub fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         state.drive(|io_apic, send| io_apic.write(offset, data, send))?;
         state.settle()
     }
 
+    /// An 8-bit read of a port, if it is one of the 8259 pair.
+    pub fn read_port(&self, port: u16) -> Option<u8> {
+        if !self.has_pic || !Pic::has(port) {
+            return None;
+        }
+        let mut state = lock(&self.state);
+        let value = state.pic.as_mut()?.read(port);
+        // A poll is an acknowledge cycle.
+        self.tell(&state);
+        Some(value)
+    }
+
+    /// An 8-bit write of a port. Gives whether it is one of the 8259 pair.
+    pub fn write_port(&self, port: u16, value: u8) -> bool {
+        if !self.has_pic || !Pic::has(port) {
+            return false;
+        }
+        let mut state = lock(&self.state);
+        if let Some(pic) = &mut state.pic {
+            pic.write(port, value);
+        }
+        self.tell(&state);
+        true
+    }
+
     /// A device raises or lowers its line. Fails if the host refuses the message.
     pub fn set(&self, irq: u32, high: bool) -> io::Result<()> {
+        let mut state = lock(&self.state);
+        if let Some(pic) = &mut state.pic {
+            pic.set(irq, high);
+            self.tell(&state);
+        }
         let pin = match irq {
             TIMER_IRQ => TIMER_PIN,
             CASCADE => return Ok(()),
             _ => irq,
         };
-        lock(&self.0).drive(|io_apic, send| io_apic.set_pin(pin, high, send))
+        state.drive(|io_apic, send| io_apic.set_pin(pin, high, send))
     }
 
     /// A device raises its line for a moment.
@@ -94,14 +162,39 @@ impl Interrupts {
 
     /// A local APIC is done with a level-triggered interrupt.
     pub fn end_of_interrupt(&self, vector: u8) -> io::Result<()> {
-        lock(&self.0).drive(|io_apic, send| io_apic.end_of_interrupt(vector, send))
+        let mut state = lock(&self.state);
+        state.drive(|io_apic, send| io_apic.end_of_interrupt(vector, send))
     }
 
-    /// Whether the guest has opened the pin of interrupt `irq`, which is neither the timer's nor
-    /// the cascade's.
+    /// Whether the 8259 pair asks the first processor for an acknowledge cycle.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        self.asks.load(Ordering::SeqCst)
+    }
+
+    /// The first processor's acknowledge cycle: the vector, if the 8259 pair still asks.
+    pub fn acknowledge(&self) -> Option<u8> {
+        let mut state = lock(&self.state);
+        let pic = state.pic.as_mut().filter(|pic| pic.asks())?;
+        let vector = pic.acknowledge();
+        self.tell(&state);
+        Some(vector)
+    }
+
+    /// Whether the guest has opened the I/O APIC's pin for interrupt `irq`, which is neither the
+    /// timer's nor the cascade's.
     #[must_use]
     pub fn is_heard(&self, irq: u32) -> bool {
-        lock(&self.0).io_apic.is_open(irq)
+        lock(&self.state).io_apic.is_open(irq)
+    }
+
+    /// Notes whether the 8259 pair asks, and asks when it begins to.
+    fn tell(&self, state: &State) {
+        let asks = state.pic.as_ref().is_some_and(Pic::asks);
+        let began = !self.asks.swap(asks, Ordering::SeqCst) && asks;
+        if let (true, Some(output)) = (began, &state.output) {
+            output.ask();
+        }
     }
 }
 
@@ -157,6 +250,7 @@ mod test {
         sent: Vec<u32>,
         routes: Vec<Vec<(u32, u32)>>,
         broken: bool,
+        asked: usize,
     }
 
     impl Output for Wire {
@@ -174,10 +268,14 @@ mod test {
             self.0.lock().unwrap().routes.push(pairs.collect());
             Ok(())
         }
+
+        fn ask(&self) {
+            self.0.lock().unwrap().asked += 1;
+        }
     }
 
     fn machine() -> (Interrupts, Wire) {
-        let (interrupts, wire) = (Interrupts::default(), Wire::default());
+        let (interrupts, wire) = (Interrupts::new(true), Wire::default());
         interrupts.connect(Box::new(wire.clone()), &[4, 23]);
         (interrupts, wire)
     }
@@ -241,6 +339,36 @@ mod test {
         set(&interrupts, 0x18, 0x31);
         assert_eq!(old.0.lock().unwrap().routes.len(), 1);
         assert_eq!(new.0.lock().unwrap().routes, [[(4, 0x4031)]]);
+    }
+
+    #[test]
+    fn the_first_processor_is_asked_when_the_8259_pair_begins_to_ask() {
+        let (interrupts, wire) = machine();
+        let asked = || wire.0.lock().unwrap().asked;
+        for (port, value) in [(0x20, 0x11), (0x21, 0x30), (0x21, 4), (0x21, 1)] {
+            assert!(interrupts.write_port(port, value));
+        }
+        interrupts.pulse(0).unwrap();
+        interrupts.pulse(4).unwrap();
+        assert_eq!((interrupts.asks(), asked()), (true, 1));
+        assert_eq!(interrupts.acknowledge(), Some(0x30));
+        assert!(!interrupts.asks());
+        interrupts.write_port(0x20, 0x20);
+        assert_eq!((interrupts.asks(), asked()), (true, 2));
+        assert_eq!(interrupts.read_port(0x21), Some(0));
+        interrupts.reset();
+        assert!(!interrupts.asks());
+    }
+
+    #[test]
+    fn without_a_8259_pair_nobody_has_its_ports() {
+        let interrupts = Interrupts::new(false);
+        assert!(!interrupts.write_port(0x20, 0x11));
+        assert_eq!(interrupts.read_port(0x21), None);
+        interrupts.pulse(0).unwrap();
+        assert!(!interrupts.asks());
+        assert_eq!(interrupts.acknowledge(), None);
+        assert_eq!(Interrupts::new(true).read_port(0x22), None);
     }
 
     #[test]

@@ -7,6 +7,8 @@
 //! | ports | device |
 //! |-------|--------|
 //! | 0x060, 0x064, 0xcf9 | [`reset`] |
+//! | 0x020, 0x021, 0x0a0, 0x0a1, 0x4d0, 0x4d1 | [`pic`], where it is not KVM's |
+//! | 0x040–0x043, 0x061 | [`pit`], where it is not KVM's |
 //! | 0x070, 0x071 | [`cmos`] |
 //! | 0x0f4, 0x0f5, 0x51c | [`debug`] |
 //! | 0x3f8–0x3ff | [`serial`] |
@@ -21,6 +23,7 @@
 //! Local APICs are KVM's, and with `irqchip=kernel` also the I/O APIC, 8259, 8254 and port 0x61.
 //! Every other port reads as ones, every other address without memory as zero.
 
+pub mod alarm;
 pub mod bus;
 pub mod cmos;
 pub mod debug;
@@ -28,7 +31,10 @@ pub mod fw_cfg;
 pub mod ged;
 pub mod interrupts;
 pub mod ioapic;
+pub mod line;
 pub mod mmio;
+pub mod pic;
+pub mod pit;
 pub mod reset;
 pub mod serial;
 pub mod virtio;

@@ -5,13 +5,12 @@
 //! identification is ours. Input waits here while the receive FIFO is full and moves on when the
 //! guest has drained it; a reset puts what the FIFO held back in front.
 
+use super::line::Line;
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use vm_superio::Trigger;
 use vm_superio::serial::{NoEvents, Serial};
-use vmm_sys_util::eventfd::EventFd;
-
 /// First port.
 pub const COM1_PORT: u16 = 0x3f8;
 /// Number of consecutive ports.
@@ -22,15 +21,11 @@ pub const COM1_IRQ: u32 = 4;
 /// Input bytes that may wait for the guest before [`Com1::feed`] blocks.
 const BACKLOG: usize = 64 << 10;
 
-/// An interrupt line: an edge for every event.
-#[derive(Debug)]
-pub struct Line(EventFd);
-
 impl Trigger for Line {
     type E = io::Error;
 
     fn trigger(&self) -> io::Result<()> {
-        self.0.write(1)
+        self.pulse()
     }
 }
 
@@ -133,8 +128,8 @@ impl std::fmt::Debug for Com1 {
 impl Com1 {
     /// A port that interrupts through `line` and prints to `output`.
     #[must_use]
-    pub fn new(line: EventFd, output: Output) -> Self {
-        let uart = Serial::new(Line(line), output);
+    pub fn new(line: impl Into<Line>, output: Output) -> Self {
+        let uart = Serial::new(line.into(), output);
         Self {
             state: Mutex::new(State::new(uart, VecDeque::new())),
             room: Condvar::new(),
@@ -194,9 +189,9 @@ impl Com1 {
             waiting.extend(state.uart.state().in_buffer);
         }
         waiting.append(&mut state.waiting);
-        let line = state.uart.interrupt_evt().0.try_clone()?;
+        let line = state.uart.interrupt_evt().try_clone()?;
         let output = std::mem::replace(state.uart.writer_mut(), Box::new(io::sink()));
-        *state = State::new(Serial::new(Line(line), output), waiting);
+        *state = State::new(Serial::new(line, output), waiting);
         self.refill(&mut state)
     }
 
@@ -234,6 +229,7 @@ fn into_io(error: vm_superio::serial::Error<io::Error>) -> io::Error {
 pub(super) mod test {
     use super::*;
     use std::sync::Arc;
+    use vmm_sys_util::eventfd::EventFd;
 
     const SCRATCH: u8 = 7;
 

@@ -3,6 +3,7 @@
 //!
 //! Spec: Linux `Documentation/virt/kvm/api.rst`, `KVM_SIGNAL_MSI` and `KVM_SET_GSI_ROUTING`.
 
+use super::kick::Kick;
 use super::{Error, lacks};
 use crate::devices::interrupts::Output;
 use crate::devices::ioapic::Message;
@@ -21,13 +22,16 @@ pub struct Messages {
     fd: Arc<VmFd>,
     /// The guest's memory, which must stay as long as this descriptor keeps the machine alive.
     _memory: Memory,
+    /// The processor to which the 8259 pair leads, if there is one.
+    first: Option<Kick>,
 }
 
 impl Messages {
-    pub(super) fn new(fd: Arc<VmFd>, memory: Memory) -> Self {
+    pub(super) fn new(fd: Arc<VmFd>, memory: Memory, first: Option<Kick>) -> Self {
         Self {
             fd,
             _memory: memory,
+            first,
         }
     }
 }
@@ -64,6 +68,12 @@ impl Output for Messages {
                     .map_err(lacks("KVM_CAP_IRQ_ROUTING", "KVM_SET_GSI_ROUTING"))
             })
             .map_err(io::Error::other)
+    }
+
+    fn ask(&self) {
+        if let Some(first) = &self.first {
+            first.kick();
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 //! one has been met.
 
 mod cpuid;
+mod kick;
 mod messages;
 mod vcpu;
 mod vm;

@@ -3,10 +3,15 @@
 //!
 //! Spec: Linux `Documentation/virt/kvm/api.rst`, sections `KVM_RUN` and "The kvm_run structure".
 
-use super::Error;
+use super::kick::Kick;
+use super::{Error, lacks};
 use crate::memory::Memory;
-use kvm_bindings::KVM_INTERNAL_ERROR_EMULATION;
+use kvm_bindings::{KVM_INTERNAL_ERROR_EMULATION, KVMIO, kvm_interrupt};
 use kvm_ioctls::{VcpuExit, VcpuFd};
+use vmm_sys_util::ioctl::ioctl_with_ref;
+use vmm_sys_util::{errno, ioctl_iow_nr};
+
+ioctl_iow_nr!(KVM_INTERRUPT, KVMIO, 0x86, kvm_interrupt);
 
 /// A processor. It belongs to one thread.
 #[derive(Debug)]
@@ -14,6 +19,10 @@ pub struct Vcpu {
     fd: VcpuFd,
     /// The guest's memory, which must stay as long as this descriptor keeps the machine alive.
     memory: Memory,
+    /// The way to get it out of the guest, if it takes interrupts of the 8259 pair.
+    kick: Option<Kick>,
+    /// A vector that was acknowledged but not taken by KVM yet.
+    vector: Option<u8>,
 }
 
 /// One or more accesses of the same kind to the same place.
@@ -62,7 +71,64 @@ enum Place {
 
 impl Vcpu {
     pub(super) fn new(fd: VcpuFd, memory: Memory) -> Self {
-        Self { fd, memory }
+        Self {
+            fd,
+            memory,
+            kick: None,
+            vector: None,
+        }
+    }
+
+    /// Lets it take interrupts of an 8259 pair: the way to tell it of them.
+    pub fn take_interrupts(&mut self) -> Result<Kick, Error> {
+        let kick = Kick::new(&self.fd)?;
+        self.kick = Some(kick.clone());
+        Ok(kick)
+    }
+
+    /// The calling thread is the one that runs it from now on.
+    pub fn runs_here(&self) {
+        if let Some(kick) = &self.kick {
+            kick.here();
+        }
+    }
+
+    /// Gives it an interrupt if one asks and it takes one now, else has it leave the guest as soon
+    /// as it does. `asks` says whether one asks, `acknowledge` which.
+    pub fn offer(
+        &mut self,
+        asks: impl Fn() -> bool,
+        acknowledge: impl FnOnce() -> Option<u8>,
+    ) -> Result<(), Error> {
+        if let Some(kick) = &self.kick {
+            kick.taken();
+        }
+        let takes = self.fd.get_kvm_run().ready_for_interrupt_injection != 0;
+        if takes && self.vector.is_none() && asks() {
+            self.vector = acknowledge();
+        }
+        if let (true, Some(vector)) = (takes, self.vector)
+            && self.interrupt(vector)?
+        {
+            self.vector = None;
+        }
+        let wants = self.vector.is_some() || asks();
+        self.fd.get_kvm_run().request_interrupt_window = wants.into();
+        Ok(())
+    }
+
+    /// Hands an interrupt of the 8259 pair to KVM. Gives whether KVM took it: it has no room for a
+    /// second one.
+    fn interrupt(&self, vector: u8) -> Result<bool, Error> {
+        let interrupt = kvm_interrupt { irq: vector.into() };
+        // SAFETY: the request reads a `kvm_interrupt`, which is what it is given.
+        if unsafe { ioctl_with_ref(&self.fd, KVM_INTERRUPT(), &interrupt) } == 0 {
+            return Ok(true);
+        }
+        match errno::Error::last() {
+            error if error.errno() == libc::EEXIST => Ok(false),
+            error => Err(lacks("KVM_CAP_SPLIT_IRQCHIP", "KVM_INTERRUPT")(error)),
+        }
     }
 
     /// Runs the guest until it needs something.

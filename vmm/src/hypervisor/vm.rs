@@ -4,6 +4,7 @@
 //! Spec: Linux `Documentation/virt/kvm/api.rst`. A machine reset makes a new one: every register,
 //! controller and clock is then in the state its creation defines, and nothing can be forgotten.
 
+use super::kick::Kick;
 use super::messages::Messages;
 use super::vcpu::Vcpu;
 use super::{Error, cpuid, lacks};
@@ -151,9 +152,9 @@ impl Vm {
             .map_err(lacks("KVM_CAP_IOEVENTFD", "KVM_IOEVENTFD"))
     }
 
-    /// The way to its local APICs.
-    pub fn messages(&self) -> Messages {
-        Messages::new(Arc::clone(&self.fd), self.memory.clone())
+    /// The way to its local APICs, and for an 8259 pair the way to its first processor.
+    pub fn messages(&self, first: Option<Kick>) -> Messages {
+        Messages::new(Arc::clone(&self.fd), self.memory.clone(), first)
     }
 
     /// Sends one edge on interrupt `irq` of KVM's controllers.

@@ -19,6 +19,7 @@ mod refusals;
 pub mod report;
 mod stock;
 mod summary;
+mod ticks;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -118,6 +119,7 @@ pub fn run_cases(workspace: &Workspace, wanted: &[Case], summary: &mut Summary) 
 fn cases() -> Vec<Case> {
     let mut cases = handed::cases();
     cases.extend(refusals::cases());
+    cases.extend(ticks::cases());
     cases.extend(pci::cases());
     cases.extend(placement::cases());
     cases.extend(promises::cases());
