@@ -20,6 +20,7 @@
 //! | [`pci`] | machine and firmware | PCI Local Bus 3.0, PCI-to-PCI Bridge 1.2 |
 //! | [`acpi`] | firmware and kernel | ACPI 6.5 |
 //! | [`smbios`] | VMM, firmware and kernel | DMTF DSP0134 |
+//! | [`virtio`] | VMM and kernel | VIRTIO 1.2 |
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -39,3 +40,4 @@ pub mod pci;
 pub mod pvh;
 pub mod smbios;
 pub mod table_loader;
+pub mod virtio;

@@ -50,6 +50,7 @@ fn boot(test: &str, machine: Machine, cpus: u32, dma: bool) -> (Loopback, Booted
         cpus,
         bios: file(&format!("{test}.rom"), &[0; 0x1_0000]),
         machine,
+        disks: Vec::new(),
         rng: true,
         serial: SerialTarget::None,
         reboot: false,

@@ -58,6 +58,13 @@ struct Cli {
     /// or auto; and irqchip, split or kernel
     #[arg(long, short_alias = 'M', value_name = "KEY=VALUE,...")]
     machine: Vec<String>,
+    /// Add a virtio block device made of a raw image, which is written unless it is readonly; may
+    /// be repeated
+    #[arg(
+        long,
+        value_name = "path=FILE[,readonly=on][,direct=on][,serial=TEXT][,queues=N]"
+    )]
+    disk: Vec<String>,
     /// Add a virtio entropy device, which gives the guest random bytes of the host's
     #[arg(long)]
     rng: bool,
@@ -118,6 +125,11 @@ fn into_config(cli: Cli) -> Result<Config, config::Error> {
             None => SerialTarget::None,
         },
         machine,
+        disks: cli
+            .disk
+            .iter()
+            .map(|text| config::parse_disk(text))
+            .collect::<Result<_, _>>()?,
         rng: cli.rng,
         reboot: cli.reboot,
         trace: matches!(cli.trace, Switch::On),
@@ -181,6 +193,10 @@ mod test {
             "--machine",
             "rtc=off",
             "--rng",
+            "--disk",
+            "path=one,readonly=on",
+            "--disk",
+            "path=two",
             "--serial",
             "file:s",
             "--reboot",
@@ -201,6 +217,8 @@ mod test {
         assert_eq!(config.bios, PathBuf::from("b"));
         assert_eq!(config.serial, SerialTarget::File("s".into()));
         assert!(config.rng);
+        let paths: Vec<_> = config.disks.iter().map(|disk| &disk.path).collect();
+        assert_eq!(paths, [&PathBuf::from("one"), &PathBuf::from("two")]);
         assert!(!config.machine.acpi && !config.machine.pit && !config.machine.rtc);
         assert!(config.reboot && !config.trace && !config.fw_cfg_dma);
         assert_eq!(config.fw_cfg.len(), 2);
@@ -231,7 +249,14 @@ mod test {
 
     #[test]
     fn values_without_sense_are_errors_that_name_their_option() {
-        for option in ["--memory", "--cpus", "--machine", "--serial", "--fw-cfg"] {
+        for option in [
+            "--memory",
+            "--cpus",
+            "--machine",
+            "--disk",
+            "--serial",
+            "--fw-cfg",
+        ] {
             let sentence = parse(&[option, "nonsense"]).unwrap_err().to_string();
             assert!(
                 sentence.starts_with(&format!("{option} nonsense: ")),

@@ -4,7 +4,8 @@
 //! In: strings and paths from [`crate::cli`] or from a library user. Out: a [`Config`] that
 //! [`Config::validate`] has approved. Never: opens a file.
 
-use abi::layout::{PAGE_SIZE, RAM_ABOVE_4G_START};
+use abi::layout::{PAGE_SIZE, RAM_ABOVE_4G_START, VIRTIO_MMIO_SLOTS};
+use abi::virtio::blk::ID_BYTES;
 use std::path::PathBuf;
 
 /// Most processors: one 8-bit APIC ID each, of which 255 is the broadcast.
@@ -15,6 +16,12 @@ pub const MIN_MEMORY: u64 = 2 << 20;
 
 /// Most RAM: what a processor with 46 physical address bits can reach above 4 GiB.
 pub const MAX_MEMORY: u64 = (1 << 46) - RAM_ABOVE_4G_START;
+
+/// Most virtio devices: slots with an interrupt of their own.
+pub const MAX_VIRTIO: usize = VIRTIO_MMIO_SLOTS as usize;
+
+/// Most queues of a disk. Each has a thread.
+pub const MAX_DISK_QUEUES: u16 = 64;
 
 /// A machine to build and run.
 #[derive(Clone, Debug)]
@@ -33,7 +40,9 @@ pub struct Config {
     pub bios: PathBuf,
     /// What the machine consists of.
     pub machine: Machine,
-    /// Whether there is a virtio entropy device.
+    /// Disks, in the order in which the guest finds them.
+    pub disks: Vec<Disk>,
+    /// Whether there is a virtio entropy device, behind the disks.
     pub rng: bool,
     /// Where COM1 leads.
     pub serial: SerialTarget,
@@ -88,6 +97,21 @@ pub enum IrqChip {
     Kernel,
     /// In this process.
     Split,
+}
+
+/// A virtio block device.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Disk {
+    /// Its image: a file or a block device.
+    pub path: PathBuf,
+    /// Whether the guest can only read it.
+    pub read_only: bool,
+    /// Whether the host's page cache is left out.
+    pub direct: bool,
+    /// What it says who it is: at most 20 bytes.
+    pub serial: String,
+    /// Queues: at least one.
+    pub queues: u16,
 }
 
 /// The far end of COM1.
@@ -157,6 +181,16 @@ pub enum Error {
     /// COM1 leads somewhere, but is not there.
     #[error("--serial: expected a machine with a serial port, found --machine isa-serial=off")]
     SerialAlone,
+    /// Not a description of a disk.
+    #[error(
+        "--disk {0}: expected path=FILE, and at most readonly=on|off, direct=on|off, serial=TEXT \
+         of up to {ID_BYTES} ASCII characters and queues=N from 1 to {MAX_DISK_QUEUES}, each once, \
+         between commas; a comma in a value is doubled"
+    )]
+    Disk(String),
+    /// More devices than places for them.
+    #[error("--disk, --rng: expected at most {MAX_VIRTIO} virtio devices, found {0}")]
+    Virtio(usize),
     /// Not a description of a file.
     #[error("--fw-cfg {0}: expected name=NAME,string=TEXT or name=NAME,file=PATH")]
     FwCfg(String),
@@ -169,6 +203,12 @@ pub enum Error {
 }
 
 impl Config {
+    /// Number of virtio devices.
+    #[must_use]
+    pub fn virtio_devices(&self) -> usize {
+        self.disks.len() + usize::from(self.rng)
+    }
+
     /// Refuses what no machine can be built from.
     pub fn validate(&self) -> Result<(), Error> {
         if !(MIN_MEMORY..=MAX_MEMORY).contains(&self.memory)
@@ -187,6 +227,9 @@ impl Config {
         }
         if !self.machine.isa_serial && self.serial != SerialTarget::None {
             return Err(Error::SerialAlone);
+        }
+        if self.virtio_devices() > MAX_VIRTIO {
+            return Err(Error::Virtio(self.virtio_devices()));
         }
         Ok(())
     }
@@ -248,6 +291,68 @@ pub fn parse_machine<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Mac
         return Err(Error::Pic);
     }
     Ok(machine)
+}
+
+/// Reads `path=FILE` and the other words about a disk.
+pub fn parse_disk(text: &str) -> Result<Disk, Error> {
+    let refuse = || Error::Disk(text.into());
+    let mut disk = Disk {
+        path: PathBuf::new(),
+        read_only: false,
+        direct: false,
+        serial: String::new(),
+        queues: 1,
+    };
+    let mut seen = Vec::new();
+    for (key, value) in pairs(text).ok_or_else(refuse)? {
+        let switch = || match value.as_str() {
+            "on" => Ok(true),
+            "off" => Ok(false),
+            _ => Err(refuse()),
+        };
+        match key.as_str() {
+            "path" if !value.is_empty() => disk.path = PathBuf::from(&value),
+            "readonly" => disk.read_only = switch()?,
+            "direct" => disk.direct = switch()?,
+            "serial" if value.len() <= ID_BYTES && value.bytes().all(|b| b.is_ascii_graphic()) => {
+                disk.serial.clone_from(&value);
+            }
+            "queues" => {
+                let count = value.parse().map_err(|_| refuse())?;
+                if !(1..=MAX_DISK_QUEUES).contains(&count) {
+                    return Err(refuse());
+                }
+                disk.queues = count;
+            }
+            _ => return Err(refuse()),
+        }
+        if seen.contains(&key) {
+            return Err(refuse());
+        }
+        seen.push(key);
+    }
+    if disk.path.as_os_str().is_empty() {
+        return Err(refuse());
+    }
+    Ok(disk)
+}
+
+/// Cuts `KEY=VALUE,…` into its pairs. As with QEMU, two commas are one that does not cut.
+fn pairs(text: &str) -> Option<Vec<(String, String)>> {
+    let mut words = vec![String::new()];
+    let mut rest = text.chars().peekable();
+    while let Some(letter) = rest.next() {
+        if letter == ',' && rest.next_if_eq(&',').is_none() {
+            words.push(String::new());
+        } else if let Some(word) = words.last_mut() {
+            word.push(letter);
+        }
+    }
+    let pair = |word: &String| {
+        let (key, value) = word.split_once('=')?;
+        Some((key.to_owned(), value.to_owned()))
+    };
+    words.iter().map(pair).collect()
 }
 
 /// Reads `stdio`, `none` or `file:PATH`.
@@ -367,6 +472,47 @@ mod test {
         let refusal = |text: &str| parse_machine([text]).unwrap_err().to_string();
         let sentence = refusal("rtc=on,pic=off");
         assert!(sentence.starts_with("--machine pic=off: expected irqchip=split"));
+    }
+
+    #[test]
+    fn a_disk_is_what_its_words_say() {
+        let disk = parse_disk("path=a,,b=c").unwrap();
+        assert_eq!(disk.path, PathBuf::from("a,b=c"));
+        assert_eq!(
+            (disk.read_only, disk.direct, disk.queues),
+            (false, false, 1)
+        );
+        let disk = parse_disk("serial=12345678901234567890,queues=64,direct=on,path=x,readonly=on")
+            .unwrap();
+        assert_eq!(disk.serial.len(), 20);
+        assert!(disk.read_only && disk.direct && disk.queues == 64);
+    }
+
+    #[test]
+    fn words_about_a_disk_that_nobody_knows_are_refused_with_those_that_are() {
+        for text in [
+            "",
+            "x",
+            "path=",
+            "readonly=on",
+            "path=x,",
+            "path=x,readonly",
+            "path=x,readonly=yes",
+            "path=x,queues=0",
+            "path=x,queues=65",
+            "path=x,queues=many",
+            "path=x,serial=123456789012345678901",
+            "path=x,serial=\u{e9}",
+            "path=x,path=y",
+            "path=x,cache=none",
+        ] {
+            let sentence = parse_disk(text).unwrap_err().to_string();
+            assert!(
+                sentence.starts_with(&format!("--disk {text}: expected path=FILE"))
+                    && sentence.contains("1 to 64"),
+                "{sentence}"
+            );
+        }
     }
 
     #[test]

@@ -33,6 +33,7 @@ pub mod status;
 mod terminal;
 
 use config::Config;
+use devices::virtio::blk;
 use report::Report;
 use status::Status;
 use std::io;
@@ -47,6 +48,9 @@ pub enum Error {
     /// A kernel, initrd, firmware image or `fw_cfg` file is refused.
     #[error(transparent)]
     Boot(#[from] boot::Error),
+    /// A disk image is refused.
+    #[error(transparent)]
+    Disk(#[from] blk::Error),
     /// Guest memory could not be had or filled.
     #[error(transparent)]
     Memory(#[from] memory::Error),
@@ -68,7 +72,7 @@ impl Error {
     #[must_use]
     pub fn status(&self) -> Status {
         match self {
-            Self::Config(_) | Self::Boot(_) => Status::Refused,
+            Self::Config(_) | Self::Boot(_) | Self::Disk(_) => Status::Refused,
             Self::Memory(_) | Self::Host { .. } => Status::HostIo,
             Self::Hypervisor(hypervisor::Error::Cpus { .. } | hypervisor::Error::Memory { .. }) => {
                 Status::Refused
@@ -86,7 +90,9 @@ impl Error {
 pub fn run(config: &Config, started: Instant) -> Result<Report, Error> {
     config.validate()?;
     let boot = boot::prepare(config)?;
-    machine::Machine::new(config, boot, started)?.run()
+    let disks = config.disks.iter().map(blk::Image::open);
+    let disks = disks.collect::<Result<Vec<_>, _>>()?;
+    machine::Machine::new(config, boot, disks, started)?.run()
 }
 
 #[cfg(test)]

@@ -19,6 +19,8 @@ use crate::devices::mmio::Mmio;
 use crate::devices::pic;
 use crate::devices::pit::{self, PIT_IRQ, Pit};
 use crate::devices::serial::{COM1_IRQ, Com1};
+use crate::devices::virtio::Device;
+use crate::devices::virtio::blk::{Blk, Image};
 use crate::devices::virtio::mmio::{QUEUE_NOTIFY, Transport};
 use crate::devices::virtio::rng::Rng;
 use crate::hypervisor::{self, Controllers, Kvm, Vcpu, Vm};
@@ -97,8 +99,13 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Puts together what `boot` has prepared.
-    pub fn new(config: &Config, boot: Boot, started: Instant) -> Result<Self, Error> {
+    /// Puts together what `boot` has prepared, and the disks of `config`, which are made of `images`.
+    pub fn new(
+        config: &Config,
+        boot: Boot,
+        images: Vec<Image>,
+        started: Instant,
+    ) -> Result<Self, Error> {
         let host = |what: &str| {
             let what = what.to_string();
             move |source| Error::Host { what, source }
@@ -107,14 +114,18 @@ impl Machine {
         let memory = Memory::for_machine(&boot.layout)?;
         let parts = &config.machine;
         let cmos = parts.rtc.then(|| Cmos::new(&boot.layout, host_clock));
-        let mut virtio = Vec::new();
-        if let (true, Some(slot)) = (config.rng, boot.slots.first()) {
+        let mut devices: Vec<Box<dyn Device>> = Vec::new();
+        for (image, disk) in images.into_iter().zip(&config.disks) {
+            devices.push(Box::new(Blk::new(image, disk)));
+        }
+        if config.rng {
             let source = File::open(RANDOM).map_err(host(RANDOM))?;
-            let device = Rng::new(Box::new(source));
-            let notified = EventFd::new(0).map_err(host("creating an event counter"))?;
-            let line = EventFd::new(libc::EFD_NONBLOCK);
-            let line = line.map_err(host("creating an event counter"))?;
-            let transport = Transport::new(Box::new(device), memory.clone(), notified, line);
+            devices.push(Box::new(Rng::new(Box::new(source))));
+        }
+        let mut virtio = Vec::new();
+        for (slot, device) in boot.slots.iter().zip(devices) {
+            let transport = Transport::new(device, memory.clone(), true);
+            let transport = transport.map_err(host("creating an event counter"))?;
             virtio.push((*slot, Arc::new(transport)));
         }
         let split = parts.irqchip == IrqChip::Split;
@@ -307,8 +318,8 @@ impl Machine {
                 counted.push(irq);
             }
             let register = slot.address() + u64::from(QUEUE_NOTIFY);
-            for queue in (0..).take(transport.queues()) {
-                vm.listen(transport.notified(), register, queue)?;
+            for (queue, notified) in (0..).zip(transport.notified()) {
+                vm.listen(notified, register, queue)?;
             }
         }
         let mut vcpus = (0..self.cpus)
@@ -338,25 +349,27 @@ impl Machine {
         Ok((vm, threads))
     }
 
-    /// One thread a virtio device serves its queues, until the process ends.
+    /// One thread a queue of a virtio device serves it, until the process ends.
     fn serve_devices(&self) -> Result<(), Error> {
         for (slot, transport) in self.shared.mmio.virtio() {
-            let (transport, shared) = (Arc::clone(transport), Arc::clone(&self.shared));
-            std::thread::Builder::new()
-                .name(format!("virtio{}", slot.number()))
-                .spawn(move || {
-                    let _guard = PanicGuard(&shared);
-                    loop {
-                        if let Err(error) = transport.serve() {
-                            shared.end(Ending::Host(format!("virtio: {error}")));
-                            break;
+            for queue in 0..transport.notified().len() {
+                let (transport, shared) = (Arc::clone(transport), Arc::clone(&self.shared));
+                std::thread::Builder::new()
+                    .name(format!("virtio{}.{queue}", slot.number()))
+                    .spawn(move || {
+                        let _guard = PanicGuard(&shared);
+                        loop {
+                            if let Err(error) = transport.serve(queue) {
+                                shared.end(Ending::Host(format!("virtio: {error}")));
+                                break;
+                            }
                         }
-                    }
-                })
-                .map_err(|source| Error::Host {
-                    what: "starting a thread for a device".into(),
-                    source,
-                })?;
+                    })
+                    .map_err(|source| Error::Host {
+                        what: "starting a thread for a device".into(),
+                        source,
+                    })?;
+            }
         }
         Ok(())
     }

@@ -204,6 +204,58 @@ fn options_that_mean_nothing_without_a_kernel_are_refused() {
 }
 
 #[test]
+fn a_disk_that_cannot_be_one_is_refused() {
+    let bench = Bench::new();
+    let odd = bench.put("odd", &[0; 1000]);
+    let program = env!("CARGO_BIN_EXE_microvm");
+    for (path, words) in [
+        ("/nonexistent", "No such file or directory"),
+        ("/", "expected a file or a block device, found a directory"),
+        (
+            &odd,
+            "expected a multiple of 512 bytes that is not 0, found 1000 bytes",
+        ),
+        // Whatever the user's rights, a running program cannot be written.
+        (program, "opening it for reading and writing: "),
+    ] {
+        let line = bench.refused(&["--disk", &format!("path={path}")]);
+        let begin = format!("microvm: disk image {path}: ");
+        assert!(line.starts_with(&begin) && line.contains(words), "{line}");
+    }
+}
+
+#[test]
+fn one_image_is_not_two_writable_disks() {
+    let bench = Bench::new();
+    let image = bench.put("image", &[7; 4096]);
+    let link = bench.path("link");
+    std::fs::hard_link(&image, &link).unwrap();
+    let one = format!("path={image}");
+    let other = format!("path={}", link.display());
+    let line = bench.refused(&["--disk", &one, "--disk", &other]);
+    assert!(line.contains("expected nobody else to use it, found it in use"));
+    let read_only = format!("{other},readonly=on");
+    let line = bench.refused(&["--disk", &one, "--disk", &read_only]);
+    assert!(line.contains("expected nobody else to write to it, found it in use"));
+    // The same between processes.
+    let file = std::fs::File::open(&image).unwrap();
+    file.lock_shared().unwrap();
+    assert!(bench.refused(&["--disk", &one]).contains("another program"));
+    assert_eq!(std::fs::read(&image).unwrap(), [7; 4096]);
+}
+
+#[test]
+fn more_devices_than_slots_are_refused() {
+    let bench = Bench::new();
+    let mut arguments = vec!["--rng"];
+    for _ in 0..8 {
+        arguments.extend(["--disk", "path=/nonexistent"]);
+    }
+    let line = bench.refused(&arguments);
+    assert!(line.contains("expected at most 8 virtio devices, found 9"));
+}
+
+#[test]
 fn user_files_with_bad_or_taken_names_are_refused() {
     let bench = Bench::new();
     let long = format!("{},string=", "x".repeat(56));

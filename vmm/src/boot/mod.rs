@@ -141,7 +141,7 @@ pub fn prepare(config: &Config) -> Result<Boot, Error> {
         });
     }
     let layout = Layout::new(config.memory, rom.size());
-    let slots: Vec<_> = Slot::all().take(usize::from(config.rng)).collect();
+    let slots: Vec<_> = Slot::all().take(config.virtio_devices()).collect();
     let mut items = machine_items(config, &layout, &slots)?;
     let preload = kernel::load(config, &layout, &slots, &mut items)?;
     items.check()?;

@@ -36,6 +36,7 @@ impl Files {
             cpus: 3,
             bios: self.directory.as_path().join("rom"),
             machine: Machine::default(),
+            disks: Vec::new(),
             rng: false,
             serial: SerialTarget::None,
             reboot: false,

@@ -5,6 +5,8 @@
 //! In: guest-physical addresses from anywhere, trusted by nobody. Out: bytes, or an [`Error`].
 //! Never: a host pointer, except in [`Slot`], which only the hypervisor room uses.
 
+#[allow(unsafe_code)] // vectored file access has no safe wrapper; each block carries its proof
+mod files;
 mod layout;
 #[allow(unsafe_code)] // makes several views of one mapping; each block carries its proof
 mod mapping;
@@ -58,6 +60,15 @@ pub struct Slot {
     pub size: u64,
     /// Host address of the first byte. It stays mapped for the life of the process.
     pub host: u64,
+}
+
+/// A range of guest memory.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Range {
+    /// First guest-physical address.
+    pub address: u64,
+    /// Length in bytes.
+    pub length: u64,
 }
 
 /// All memory of one machine. Cloning gives another handle on the same bytes.

@@ -2,7 +2,8 @@
 //! The registers of a virtio device in memory space, and how its driver brings it up.
 //!
 //! Spec: VIRTIO 1.2, sections 2.1 (status), 3.1 (initialization) and 4.2 (virtio over MMIO), version
-//! 2. Registers are 32 bits wide and take no other access. A driver that breaks the rules finds
+//! 2. Registers are 32 bits wide and take no other access; behind them is what the device itself has
+//! to say, at any width. A driver that breaks the rules finds
 //! DEVICE_NEEDS_RESET in the status, and the device does nothing until it has been reset.
 
 use super::Device;
@@ -10,8 +11,9 @@ use super::queue::{Broken, Place, Queue};
 use crate::devices::bus::lock;
 use crate::memory::Memory;
 use std::io;
-use std::sync::Mutex;
-use vmm_sys_util::eventfd::EventFd;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 const MAGIC: u32 = 0x00;
 const VERSION: u32 = 0x04;
@@ -67,185 +69,206 @@ const USED: u32 = 1 << 0;
 /// Interrupt status: the configuration, or DEVICE_NEEDS_RESET, has changed.
 const CHANGED: u32 = 1 << 1;
 
-/// A device with its registers. Shared by all processors and the thread that serves its queues.
+/// First byte of the device's own configuration.
+const CONFIG: u32 = 0x100;
+/// Grows when the configuration changes.
+const CONFIG_GENERATION: u32 = 0xfc;
+
+/// A device with its registers. Shared by all processors and the threads that serve its queues.
+///
+/// A processor never waits for data: registers have a lock of their own, and each queue has
+/// another, which its thread holds while it works. Only a reset, and the set-up of a queue that is
+/// in use, wait for that thread. Locks are taken in this order: registers, then queue.
 #[derive(Debug)]
 pub struct Transport {
-    state: Mutex<State>,
+    device: Box<dyn Device>,
     memory: Memory,
-    notified: EventFd,
+    registers: Mutex<Registers>,
+    queues: Vec<Served>,
+    /// Changed by the driver with the registers locked, and by [`Self::break_down`].
+    status: AtomicU32,
+    interrupt_status: AtomicU32,
+    generation: AtomicU32,
+    /// The queues have nothing to give until the driver is ready.
+    closed: Arc<AtomicBool>,
     line: EventFd,
 }
 
+/// A queue and what wakes its thread.
 #[derive(Debug)]
-struct State {
-    device: Box<dyn Device>,
-    queues: Vec<(Place, Queue)>,
-    status: u32,
+struct Served {
+    queue: Mutex<Queue>,
+    most: u16,
+    notified: EventFd,
+}
+
+/// What the driver has written.
+#[derive(Debug, Default)]
+struct Registers {
+    places: Vec<Place>,
     device_features_select: u32,
     driver_features_select: u32,
     driver_features: u64,
     queue_select: usize,
-    interrupt_status: u32,
 }
 
 impl Transport {
-    /// Registers of `device`, whose queues are in `memory`. `notified` is written to for each
-    /// notification and blocks when it is read; `line` does not, and each write is an interrupt.
-    #[must_use]
-    pub fn new(device: Box<dyn Device>, memory: Memory, notified: EventFd, line: EventFd) -> Self {
-        let sizes = device.queue_sizes().iter();
-        let queues = sizes.map(|most| (Place::default(), Queue::new(*most)));
-        let state = State {
-            queues: queues.collect(),
-            device,
-            status: 0,
-            device_features_select: 0,
-            driver_features_select: 0,
-            driver_features: 0,
-            queue_select: 0,
-            interrupt_status: 0,
-        };
-        Self {
-            state: Mutex::new(state),
-            memory,
-            notified,
-            line,
+    /// Registers of `device`, whose queues are in `memory`. Each queue has an event counter that
+    /// is written to for each notification; with `blocking`, whoever reads it waits for that.
+    pub fn new(device: Box<dyn Device>, memory: Memory, blocking: bool) -> io::Result<Self> {
+        let closed = Arc::new(AtomicBool::new(true));
+        let flags = if blocking { 0 } else { EFD_NONBLOCK };
+        let mut queues = Vec::new();
+        for most in device.queue_sizes() {
+            queues.push(Served {
+                queue: Mutex::new(Queue::new(most, Arc::clone(&closed))),
+                most,
+                notified: EventFd::new(flags)?,
+            });
         }
+        let registers = Registers {
+            places: vec![Place::default(); queues.len()],
+            ..Registers::default()
+        };
+        Ok(Self {
+            device,
+            memory,
+            registers: Mutex::new(registers),
+            queues,
+            status: AtomicU32::new(0),
+            interrupt_status: AtomicU32::new(0),
+            generation: AtomicU32::new(0),
+            closed,
+            line: EventFd::new(EFD_NONBLOCK)?,
+        })
     }
 
-    /// What is written to for each notification.
-    #[must_use]
-    pub fn notified(&self) -> &EventFd {
-        &self.notified
+    /// What is written to for each notification, queue after queue.
+    pub fn notified(&self) -> impl ExactSizeIterator<Item = &EventFd> {
+        self.queues.iter().map(|served| &served.notified)
     }
 
-    /// The interrupt.
+    /// The interrupt. It never blocks, and each write is an edge.
     #[must_use]
     pub fn line(&self) -> &EventFd {
         &self.line
     }
 
-    /// Number of queues.
-    #[must_use]
-    pub fn queues(&self) -> usize {
-        lock(&self.state).queues.len()
-    }
-
-    /// What a machine reset does.
+    /// What a machine reset does. It waits until nothing is under way.
     pub fn reset(&self) {
-        lock(&self.state).reset();
+        self.power_on(&mut lock(&self.registers));
         // An interrupt of the old machine is not one of the new; often there is none.
         let _ = self.line.read();
+    }
+
+    /// Everything back to power-on. When it returns, nothing of a queue is under way.
+    fn power_on(&self, registers: &mut Registers) {
+        self.closed.store(true, Ordering::SeqCst);
+        for served in &self.queues {
+            lock(&served.queue).reset();
+        }
+        self.device.reset();
+        registers.places.fill(Place::default());
+        registers.device_features_select = 0;
+        registers.driver_features_select = 0;
+        registers.driver_features = 0;
+        registers.queue_select = 0;
+        self.status.store(0, Ordering::SeqCst);
+        self.interrupt_status.store(0, Ordering::SeqCst);
     }
 
     /// A guest read at `offset` from the first register. What is no register is zero.
     pub fn read(&self, offset: u32, data: &mut [u8]) {
         data.fill(0);
-        if let Ok(word) = <&mut [u8; 4]>::try_from(data) {
-            *word = lock(&self.state).read(offset).to_le_bytes();
+        if let Some(offset) = offset.checked_sub(CONFIG) {
+            self.device.read_config(offset, data);
+        } else if let Ok(word) = <&mut [u8; 4]>::try_from(data) {
+            *word = self.register(offset).to_le_bytes();
+        }
+    }
+
+    fn register(&self, offset: u32) -> u32 {
+        let registers = lock(&self.registers);
+        let queue = self.queues.get(registers.queue_select);
+        match offset {
+            MAGIC => MAGIC_VALUE,
+            VERSION => VERSION_VALUE,
+            DEVICE_ID => self.device.kind(),
+            VENDOR_ID => VENDOR_VALUE,
+            DEVICE_FEATURES => half(self.features(), registers.device_features_select),
+            QUEUE_SIZE_MAX => queue.map_or(0, |served| served.most.into()),
+            QUEUE_READY => queue.map_or(0, |served| lock(&served.queue).is_ready().into()),
+            INTERRUPT_STATUS => self.interrupt_status.load(Ordering::SeqCst),
+            STATUS => self.status.load(Ordering::SeqCst),
+            // There is none.
+            SHARED_MEMORY..SHARED_MEMORY_END => u32::MAX,
+            CONFIG_GENERATION => self.generation.load(Ordering::SeqCst),
+            _ => 0,
         }
     }
 
     /// A guest write. Fails only if the host refuses an interrupt.
     pub fn write(&self, offset: u32, data: &[u8]) -> io::Result<()> {
+        if let Some(offset) = offset.checked_sub(CONFIG) {
+            self.device.write_config(offset, data);
+            return Ok(());
+        }
         let Ok(word) = <&[u8; 4]>::try_from(data) else {
             return Ok(());
         };
         let value = u32::from_le_bytes(*word);
         if offset == QUEUE_NOTIFY {
             // KVM keeps these for itself; this is what is left when it cannot.
-            return self.notified.write(1);
+            let index = usize::try_from(value).unwrap_or(usize::MAX);
+            let Some(served) = self.queues.get(index) else {
+                return Ok(());
+            };
+            return served.notified.write(1);
         }
-        let result = lock(&self.state).write(offset, value, &self.memory);
-        self.settle(result)
-    }
-
-    /// Waits for a notification and serves all queues.
-    pub fn serve(&self) -> io::Result<()> {
-        self.notified.read()?;
-        let result = lock(&self.state).serve(&self.memory);
-        match result {
-            Ok(served) => {
-                if served.more {
-                    self.notified.write(1)?;
-                }
-                if served.interrupt {
-                    self.line.write(1)?;
-                }
-                Ok(())
+        let mut registers = lock(&self.registers);
+        match offset {
+            DEVICE_FEATURES_SELECT => registers.device_features_select = value,
+            DRIVER_FEATURES_SELECT => registers.driver_features_select = value,
+            DRIVER_FEATURES if !self.has(FEATURES_OK) => {
+                let select = registers.driver_features_select;
+                set_half(&mut registers.driver_features, select, value);
             }
-            Err(broken) => self.settle(Err(broken)),
-        }
-    }
-
-    fn settle(&self, result: Result<(), Broken>) -> io::Result<()> {
-        if result.is_err() && lock(&self.state).break_down() {
-            self.line.write(1)?;
+            QUEUE_SELECT => registers.queue_select = usize::try_from(value).unwrap_or(usize::MAX),
+            INTERRUPT_ACKNOWLEDGE => {
+                self.interrupt_status.fetch_and(!value, Ordering::SeqCst);
+            }
+            STATUS if value == 0 => self.power_on(&mut registers),
+            STATUS => self.advance(value, &registers),
+            _ if !self.has(FEATURES_OK) || self.has(NEEDS_RESET) => {}
+            _ => {
+                let set_up = self.set_up_queue(offset, value, &mut registers);
+                return set_up.or_else(|_| self.break_down());
+            }
         }
         Ok(())
     }
-}
 
-impl State {
-    fn reset(&mut self) {
-        for (place, queue) in &mut self.queues {
-            *place = Place::default();
-            queue.reset();
-        }
-        self.status = 0;
-        self.device_features_select = 0;
-        self.driver_features_select = 0;
-        self.driver_features = 0;
-        self.queue_select = 0;
-        self.interrupt_status = 0;
+    fn features(&self) -> u64 {
+        FEATURES | self.device.features()
     }
 
-    fn read(&self, offset: u32) -> u32 {
-        let queue = self.queues.get(self.queue_select);
-        match offset {
-            MAGIC => MAGIC_VALUE,
-            VERSION => VERSION_VALUE,
-            DEVICE_ID => self.device.kind(),
-            VENDOR_ID => VENDOR_VALUE,
-            DEVICE_FEATURES => half(FEATURES, self.device_features_select),
-            QUEUE_SIZE_MAX => queue.map_or(0, |(_, queue)| queue.most().into()),
-            QUEUE_READY => queue.map_or(0, |(_, queue)| queue.is_ready().into()),
-            INTERRUPT_STATUS => self.interrupt_status,
-            STATUS => self.status,
-            // There is none.
-            SHARED_MEMORY..SHARED_MEMORY_END => u32::MAX,
-            _ => 0,
-        }
-    }
-
-    fn write(&mut self, offset: u32, value: u32, memory: &Memory) -> Result<(), Broken> {
-        match offset {
-            DEVICE_FEATURES_SELECT => self.device_features_select = value,
-            DRIVER_FEATURES_SELECT => self.driver_features_select = value,
-            DRIVER_FEATURES if self.status & FEATURES_OK == 0 => {
-                set_half(
-                    &mut self.driver_features,
-                    self.driver_features_select,
-                    value,
-                );
-            }
-            QUEUE_SELECT => self.queue_select = usize::try_from(value).unwrap_or(usize::MAX),
-            INTERRUPT_ACKNOWLEDGE => self.interrupt_status &= !value,
-            STATUS if value == 0 => self.reset(),
-            STATUS => self.advance(value),
-            _ if self.status & FEATURES_OK != 0 && self.status & NEEDS_RESET == 0 => {
-                return self.set_up_queue(offset, value, memory);
-            }
-            _ => {}
-        }
-        Ok(())
+    fn has(&self, status: u32) -> bool {
+        self.status.load(Ordering::SeqCst) & status != 0
     }
 
     /// The selected queue's registers. A queue in use does not change.
-    fn set_up_queue(&mut self, offset: u32, value: u32, memory: &Memory) -> Result<(), Broken> {
-        let Some((place, queue)) = self.queues.get_mut(self.queue_select) else {
+    fn set_up_queue(
+        &self,
+        offset: u32,
+        value: u32,
+        registers: &mut Registers,
+    ) -> Result<(), Broken> {
+        let index = registers.queue_select;
+        let places = registers.places.get_mut(index);
+        let (Some(served), Some(place)) = (self.queues.get(index), places) else {
             return Ok(());
         };
+        let mut queue = lock(&served.queue);
         if queue.is_ready() {
             if offset == QUEUE_READY && value == 0 {
                 queue.reset();
@@ -260,8 +283,8 @@ impl State {
             _ => match offset {
                 QUEUE_SIZE => place.size = value,
                 QUEUE_READY if value == 1 => {
-                    let events = self.driver_features & EVENT_INDEX != 0;
-                    return queue.start(place, events, memory);
+                    let events = registers.driver_features & EVENT_INDEX != 0;
+                    return queue.start(place, events, &self.memory);
                 }
                 _ => {}
             },
@@ -270,47 +293,73 @@ impl State {
     }
 
     /// Takes the steps of the initialization that the driver may take. It cannot take one back.
-    fn advance(&mut self, value: u32) {
-        let agreed = self.driver_features & !FEATURES == 0 && self.driver_features & VERSION_1 != 0;
+    fn advance(&self, value: u32, registers: &Registers) {
+        let features = registers.driver_features;
+        let agreed = features & !self.features() == 0 && features & VERSION_1 != 0;
         let mut allowed = ACKNOWLEDGE | DRIVER | FAILED;
         if agreed {
             allowed |= FEATURES_OK;
         }
-        if (self.status | value & allowed) & FEATURES_OK != 0 {
+        let status = self.status.load(Ordering::SeqCst);
+        if (status | value & allowed) & FEATURES_OK != 0 {
             allowed |= DRIVER_OK;
         }
-        self.status |= value & allowed;
+        let taken = value & allowed;
+        if taken & DRIVER_OK != 0 && status & (DRIVER_OK | NEEDS_RESET) == 0 {
+            self.device.start(features);
+            self.closed.store(false, Ordering::SeqCst);
+        }
+        self.status.fetch_or(taken, Ordering::SeqCst);
     }
 
-    fn serve(&mut self, memory: &Memory) -> Result<super::Served, Broken> {
-        let mut all = super::Served {
-            interrupt: false,
-            more: false,
+    /// Waits for a notification of queue `index` and serves it.
+    pub fn serve(&self, index: usize) -> io::Result<()> {
+        let Some(served) = self.queues.get(index) else {
+            return Ok(());
         };
-        if self.status & (DRIVER_OK | NEEDS_RESET) != DRIVER_OK {
-            return Ok(all);
+        served.notified.read()?;
+        let mut queue = lock(&served.queue);
+        if !queue.is_open() {
+            return Ok(());
         }
-        for (_, queue) in &mut self.queues {
-            if queue.is_ready() {
-                let served = self.device.serve(queue, memory)?;
-                all.interrupt |= served.interrupt;
-                all.more |= served.more;
+        // What follows is done with the queue locked, so that nothing of it comes after a reset.
+        match self.device.serve(index, &mut queue, &self.memory) {
+            Ok(outcome) => {
+                if outcome.more && queue.is_open() {
+                    served.notified.write(1)?;
+                }
+                if outcome.interrupt {
+                    self.interrupt(USED)?;
+                }
+                Ok(())
             }
+            Err(_) => self.break_down(),
         }
-        if all.interrupt {
-            self.interrupt_status |= USED;
-        }
-        Ok(all)
     }
 
-    /// From now on only a reset helps. Gives whether the driver is to be interrupted.
-    fn break_down(&mut self) -> bool {
-        self.status |= NEEDS_RESET;
-        let tell = self.status & DRIVER_OK != 0;
-        if tell {
-            self.interrupt_status |= CHANGED;
+    /// Tells the driver that the device's configuration is no longer what it was.
+    pub fn config_changed(&self) -> io::Result<()> {
+        self.generation.fetch_add(1, Ordering::SeqCst);
+        let _registers = lock(&self.registers);
+        if self.has(DRIVER_OK) {
+            self.interrupt(CHANGED)?;
         }
-        tell
+        Ok(())
+    }
+
+    /// From now on only a reset helps.
+    fn break_down(&self) -> io::Result<()> {
+        self.closed.store(true, Ordering::SeqCst);
+        let before = self.status.fetch_or(NEEDS_RESET, Ordering::SeqCst);
+        if before & DRIVER_OK != 0 {
+            self.interrupt(CHANGED)?;
+        }
+        Ok(())
+    }
+
+    fn interrupt(&self, why: u32) -> io::Result<()> {
+        self.interrupt_status.fetch_or(why, Ordering::SeqCst);
+        self.line.write(1)
     }
 }
 

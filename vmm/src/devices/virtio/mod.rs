@@ -8,8 +8,10 @@
 //! |------|-------|
 //! | [`mmio`] | the registers, and how a driver brings a device up |
 //! | [`queue`] | how to take buffers from a queue, and what a broken one looks like |
+//! | [`blk`] | disks, and the images they are made of |
 //! | [`rng`] | random bytes |
 
+pub mod blk;
 pub mod mmio;
 pub mod queue;
 pub mod rng;
@@ -21,16 +23,34 @@ use abi::layout::{VIRTIO_MMIO_ADDR, VIRTIO_MMIO_SIZE, VIRTIO_MMIO_SLOTS};
 use queue::{Broken, Queue};
 use std::fmt::Debug;
 
-/// What is behind the registers.
-pub trait Device: Debug + Send {
+/// What is behind the registers. Processors and the threads of its queues call it at once.
+pub trait Device: Debug + Send + Sync {
     /// The kind of device (section 5).
     fn kind(&self) -> u32;
 
-    /// Most entries of each of its queues: powers of two.
-    fn queue_sizes(&self) -> &'static [u16];
+    /// Features of this kind of device; those of all devices are not its own.
+    fn features(&self) -> u64 {
+        0
+    }
 
-    /// Serves one queue after a notification. Gives whether anything was used.
-    fn serve(&mut self, queue: &mut Queue, memory: &Memory) -> Result<Served, Broken>;
+    /// Most entries of each of its queues: powers of two.
+    fn queue_sizes(&self) -> Vec<u16>;
+
+    /// Reads its configuration at `offset`, where nothing is zero, as `data` already is.
+    fn read_config(&self, _offset: u32, _data: &mut [u8]) {}
+
+    /// Writes its configuration at `offset`.
+    fn write_config(&self, _offset: u32, _data: &[u8]) {}
+
+    /// The driver is ready and has agreed to these features. No queue is served yet.
+    fn start(&self, _features: u64) {}
+
+    /// Back to power-on. No queue is being served.
+    fn reset(&self) {}
+
+    /// Serves queue `index` after a notification. It ends soon after the queue has been closed,
+    /// which gives nothing from then on.
+    fn serve(&self, index: usize, queue: &mut Queue, memory: &Memory) -> Result<Served, Broken>;
 }
 
 /// What became of a notification.

@@ -7,7 +7,9 @@
 //! `virtio-queue` ends a chain quietly where it breaks off: in a loop, outside its table, in a table
 //! inside a table. Such a chain shows in that it is empty or that its last part announces another.
 
-use crate::memory::Memory;
+use crate::memory::{Memory, Range};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use virtio_queue::{Queue as Rings, QueueOwnedT, QueueT};
 
 /// The driver broke the rules; only a reset brings the device back.
@@ -62,18 +64,83 @@ pub struct Chain {
     pub parts: Vec<Part>,
 }
 
+impl Chain {
+    /// What the device reads, and behind it what it writes: "The driver MUST place any
+    /// device-writable descriptor elements after any device-readable" ones (section 2.7.4.2).
+    pub fn split(&self) -> Result<(Vec<Range>, Vec<Range>), Broken> {
+        let border = self.parts.iter().position(|part| part.writable);
+        let (readable, writable) = self.parts.split_at(border.unwrap_or(self.parts.len()));
+        if !writable.iter().all(|part| part.writable) {
+            return Err(Broken::Chain);
+        }
+        let ranges = |parts: &[Part]| {
+            let full = parts.iter().filter(|part| part.length != 0);
+            full.map(|part| Range {
+                address: part.address,
+                length: part.length.into(),
+            })
+            .collect()
+        };
+        Ok((ranges(readable), ranges(writable)))
+    }
+}
+
+/// Takes the first bytes off what the device reads, however they are cut into parts.
+pub fn take_front(
+    ranges: &mut Vec<Range>,
+    bytes: &mut [u8],
+    memory: &Memory,
+) -> Result<(), Broken> {
+    let mut wanted = bytes;
+    while !wanted.is_empty() {
+        let Some(first) = ranges.first_mut() else {
+            return Err(Broken::Buffer);
+        };
+        let length = usize::try_from(first.length).unwrap_or(usize::MAX);
+        let (now, later) = wanted.split_at_mut(length.min(wanted.len()));
+        let read = memory.read(first.address, now);
+        read.map_err(|_| Broken::Memory)?;
+        first.address += now.len() as u64;
+        first.length -= now.len() as u64;
+        if first.length == 0 {
+            ranges.remove(0);
+        }
+        wanted = later;
+    }
+    Ok(())
+}
+
+/// Takes the last byte off what the device writes. Gives its address.
+pub fn take_last(ranges: &mut Vec<Range>) -> Result<u64, Broken> {
+    let last = ranges.last_mut().ok_or(Broken::Buffer)?;
+    last.length -= 1;
+    let address = last.address + last.length;
+    if last.length == 0 {
+        ranges.pop();
+    }
+    Ok(address)
+}
+
 /// The queue.
 #[derive(Debug)]
 pub struct Queue {
     rings: Rings,
+    closed: Arc<AtomicBool>,
 }
 
 impl Queue {
-    /// A queue of at most `most` entries, a power of two, that its driver has not set up.
+    /// A queue of at most `most` entries, a power of two, that its driver has not set up. It gives
+    /// nothing while `closed` is set.
     #[must_use]
-    pub fn new(most: u16) -> Self {
+    pub fn new(most: u16, closed: Arc<AtomicBool>) -> Self {
         let rings = Rings::new(most).unwrap_or_default();
-        Self { rings }
+        Self { rings, closed }
+    }
+
+    /// Whether it may give something.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.is_ready() && !self.closed.load(Ordering::SeqCst)
     }
 
     /// Most entries.
@@ -128,6 +195,9 @@ impl Queue {
 
     /// The next chain, if the driver has made one available.
     pub fn take(&mut self, memory: &Memory) -> Result<Option<Chain>, Broken> {
+        if !self.is_open() {
+            return Ok(None);
+        }
         let mut available = self
             .rings
             .iter(memory.view())

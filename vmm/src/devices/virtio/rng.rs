@@ -5,8 +5,10 @@
 
 use super::queue::{Broken, Chain, Queue};
 use super::{Device, Served};
+use crate::devices::bus::lock;
 use crate::memory::Memory;
 use std::io::Read;
+use std::sync::Mutex;
 
 /// Its kind.
 const KIND: u32 = 4;
@@ -21,7 +23,7 @@ pub type Source = Box<dyn Read + Send>;
 
 /// The device.
 pub struct Rng {
-    source: Source,
+    source: Mutex<Source>,
 }
 
 impl std::fmt::Debug for Rng {
@@ -34,11 +36,13 @@ impl Rng {
     /// A device that takes its bytes from `source`.
     #[must_use]
     pub fn new(source: Source) -> Self {
-        Self { source }
+        Self {
+            source: Mutex::new(source),
+        }
     }
 
     /// Fills a chain as far as it goes. Gives the number of bytes.
-    fn fill(&mut self, chain: &Chain, memory: &Memory) -> Result<u32, Broken> {
+    fn fill(&self, chain: &Chain, memory: &Memory) -> Result<u32, Broken> {
         let mut bytes = [0; MOST];
         let mut written = 0;
         for part in &chain.parts {
@@ -49,7 +53,7 @@ impl Rng {
             let length = rest.min(usize::try_from(part.length).unwrap_or(rest));
             let bytes = bytes.get_mut(..length).unwrap_or_default();
             // The host's source does not fail; if it did, less is given.
-            if self.source.read_exact(bytes).is_err() {
+            if lock(&self.source).read_exact(bytes).is_err() {
                 break;
             }
             let placed = memory.write(part.address, bytes);
@@ -70,11 +74,11 @@ impl Device for Rng {
         KIND
     }
 
-    fn queue_sizes(&self) -> &'static [u16] {
-        &[ENTRIES]
+    fn queue_sizes(&self) -> Vec<u16> {
+        vec![ENTRIES]
     }
 
-    fn serve(&mut self, queue: &mut Queue, memory: &Memory) -> Result<Served, Broken> {
+    fn serve(&self, _index: usize, queue: &mut Queue, memory: &Memory) -> Result<Served, Broken> {
         let mut used = false;
         for _ in 0..queue.most() {
             let Some(chain) = queue.take(memory)? else {

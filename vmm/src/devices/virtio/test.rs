@@ -1,30 +1,29 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A driver, good and hostile, through the registers.
 
-use super::Slot;
 use super::mmio::Transport;
 use super::rng::Rng;
+use super::{Device, Slot};
 use crate::memory::Memory;
 use std::io::Read;
-use vmm_sys_util::eventfd::EventFd;
 
-const SIZE: usize = 0x1_0000;
-const TABLE: u64 = 0x1000;
-const AVAILABLE: u64 = 0x2000;
-const USED: u64 = 0x3000;
-const INDIRECT: u64 = 0x4000;
-const BUFFER: u64 = 0x8000;
+pub(super) const SIZE: usize = 0x1_0000;
+pub(super) const TABLE: u64 = 0x1000;
+pub(super) const AVAILABLE: u64 = 0x2000;
+pub(super) const USED: u64 = 0x3000;
+pub(super) const INDIRECT: u64 = 0x4000;
+pub(super) const BUFFER: u64 = 0x8000;
 
-const NEXT: u16 = 1;
-const WRITE: u16 = 2;
-const TABLE_OF_ITS_OWN: u16 = 4;
+pub(super) const NEXT: u16 = 1;
+pub(super) const WRITE: u16 = 2;
+pub(super) const TABLE_OF_ITS_OWN: u16 = 4;
 
-const VERSION_1: u64 = 1 << 32;
+pub(super) const VERSION_1: u64 = 1 << 32;
 const EVENT_INDEX: u64 = 1 << 29;
 
 /// Status after a good start, and what a broken device adds to it.
-const RUNNING: u32 = 0xf;
-const NEEDS_RESET: u32 = 0x40;
+pub(super) const RUNNING: u32 = 0xf;
+pub(super) const NEEDS_RESET: u32 = 0x40;
 
 /// Bytes that count from 1.
 struct Counting(u8);
@@ -39,19 +38,22 @@ impl Read for Counting {
     }
 }
 
-struct Driver {
-    transport: Transport,
-    memory: Memory,
+/// A driver of one device, whose queue 0 has 8 entries.
+pub(super) struct Driver {
+    pub(super) transport: Transport,
+    pub(super) memory: Memory,
     /// Chains made available so far.
     available: u16,
 }
 
 impl Driver {
     fn new() -> Self {
+        Self::of(Box::new(Rng::new(Box::new(Counting(1)))))
+    }
+
+    pub(super) fn of(device: Box<dyn Device>) -> Self {
         let memory = Memory::from_ranges(&[(0, SIZE)]).unwrap();
-        let counter = || EventFd::new(libc::EFD_NONBLOCK).unwrap();
-        let device = Box::new(Rng::new(Box::new(Counting(1))));
-        let transport = Transport::new(device, memory.clone(), counter(), counter());
+        let transport = Transport::new(device, memory.clone(), false).unwrap();
         Self {
             transport,
             memory,
@@ -59,19 +61,26 @@ impl Driver {
         }
     }
 
-    fn read(&self, offset: u32) -> u32 {
+    /// Empties the rings, for a new start.
+    pub(super) fn begin_again(&mut self) {
+        self.put16(AVAILABLE + 2, 0);
+        self.put16(USED + 2, 0);
+        self.available = 0;
+    }
+
+    pub(super) fn read(&self, offset: u32) -> u32 {
         let mut data = [0xaa; 4];
         self.transport.read(offset, &mut data);
         u32::from_le_bytes(data)
     }
 
-    fn write(&self, offset: u32, value: u32) {
+    pub(super) fn write(&self, offset: u32, value: u32) {
         let data = value.to_le_bytes();
         self.transport.write(offset, &data).unwrap();
     }
 
     /// The steps of section 3.1.1, up to the queue.
-    fn agree(&self, features: u64) {
+    pub(super) fn agree(&self, features: u64) {
         let [low, high] = [features, features >> 32].map(|half| half & 0xffff_ffff);
         for status in [0, 1, 3] {
             self.write(0x70, status);
@@ -83,7 +92,7 @@ impl Driver {
         self.write(0x70, 0xb);
     }
 
-    fn place(&self, size: u32, table: u64, available: u64, used: u64) {
+    pub(super) fn place(&self, size: u32, table: u64, available: u64, used: u64) {
         self.write(0x30, 0);
         self.write(0x38, size);
         for (register, address) in [(0x80, table), (0x90, available), (0xa0, used)] {
@@ -99,24 +108,24 @@ impl Driver {
         driver
     }
 
-    fn restart(&self, features: u64) {
+    pub(super) fn restart(&self, features: u64) {
         self.agree(features);
         self.place(8, TABLE, AVAILABLE, USED);
         self.write(0x70, 0xf);
         assert_eq!(self.read(0x70), RUNNING);
     }
 
-    fn put16(&self, address: u64, value: u16) {
+    pub(super) fn put16(&self, address: u64, value: u16) {
         self.memory.write(address, &value.to_le_bytes()).unwrap();
     }
 
-    fn number(&self, address: u64, size: usize) -> u64 {
+    pub(super) fn number(&self, address: u64, size: usize) -> u64 {
         let mut bytes = [0; 8];
         self.memory.read(address, &mut bytes[..size]).unwrap();
         u64::from_le_bytes(bytes)
     }
 
-    fn describe(&self, at: u64, address: u64, length: u32, flags: u16, next: u16) {
+    pub(super) fn describe(&self, at: u64, address: u64, length: u32, flags: u16, next: u16) {
         let bytes = [
             &address.to_le_bytes()[..],
             &length.to_le_bytes(),
@@ -127,7 +136,7 @@ impl Driver {
     }
 
     /// Makes the chain at `head` available and has the device look.
-    fn offer(&mut self, head: u16) {
+    pub(super) fn offer(&mut self, head: u16) {
         let slot = AVAILABLE + 4 + 2 * u64::from(self.available % 8);
         self.put16(slot, head);
         self.available += 1;
@@ -135,18 +144,18 @@ impl Driver {
         self.notify();
     }
 
-    fn notify(&self) {
+    pub(super) fn notify(&self) {
         self.write(0x50, 0);
-        self.transport.serve().unwrap();
+        self.transport.serve(0).unwrap();
     }
 
     /// Whether there was an interrupt since the last call.
-    fn interrupted(&self) -> bool {
+    pub(super) fn interrupted(&self) -> bool {
         self.transport.line().read().is_ok()
     }
 
     /// How many chains came back, and the last one's head and length.
-    fn used(&self) -> (u64, u64, u64) {
+    pub(super) fn used(&self) -> (u64, u64, u64) {
         let count = self.number(USED + 2, 2);
         let element = USED + 4 + 8 * (count.wrapping_sub(1) % 8);
         (count, self.number(element, 4), self.number(element + 4, 4))
@@ -401,7 +410,7 @@ fn no_sequence_of_accesses_panics() {
         // Small numbers are more often possible ones.
         let value = u32::try_from(random() >> 32).unwrap() >> (bits >> 8 & 31);
         match bits >> 60 {
-            0 => drop(driver.transport.serve()),
+            0 => drop(driver.transport.serve(0)),
             1 => driver.place(8, TABLE, AVAILABLE, USED),
             2 => driver.agree(VERSION_1),
             3 => driver.put16(TABLE + (bits >> 16 & 0xffe), (bits >> 32 & 0xffff) as u16),
