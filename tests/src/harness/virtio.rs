@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A virtio device and a driver without manners: whatever it does, a reset brings the device back.
+//! Virtio devices and a driver without manners: whatever it does, a reset brings the device back.
 
 use super::input::Input;
+use std::os::unix::fs::FileExt;
+use vmm::config::Disk;
+use vmm::devices::virtio::Device;
+use vmm::devices::virtio::blk::{Blk, Image};
 use vmm::devices::virtio::mmio::Transport;
 use vmm::devices::virtio::rng::Rng;
 use vmm::memory::Memory;
+use vmm_sys_util::tempfile::TempFile;
 
 const SIZE: usize = 0x1_0000;
 const TABLE: u64 = 0x1000;
@@ -36,10 +41,9 @@ struct Driver {
 }
 
 impl Driver {
-    fn new() -> Self {
+    fn new(device: Box<dyn Device>) -> Self {
         let memory = Memory::from_ranges(&[(0, SIZE)]).expect("64 KiB");
-        let device = Rng::new(Box::new(std::io::repeat(0x5a)));
-        let transport = Transport::new(Box::new(device), memory.clone(), false);
+        let transport = Transport::new(device, memory.clone(), false);
         Self {
             transport: transport.expect("event counters"),
             memory,
@@ -57,11 +61,13 @@ impl Driver {
         written.expect("event counters do not fail");
     }
 
-    /// As the specification has it, with a queue of 8.
-    fn start(&self) {
+    /// As the specification has it, with a queue of 8 and the first of these features.
+    fn start(&self, features: u32) {
         for (register, value) in [
             (0x70, 0),
             (0x70, 3),
+            (0x24, 0),
+            (0x20, features),
             (0x24, 1),
             (0x20, 1),
             (0x70, 0xb),
@@ -94,15 +100,84 @@ impl Driver {
         self.memory.write(address, bytes).expect("memory");
     }
 
+    /// Makes the chain at 0 available, the only one, and gives how much of it was written.
+    fn last_word(&self) -> u32 {
+        self.put(AVAILABLE + 2, &[1, 0]);
+        self.write(0x50, 0);
+        self.serve();
+        let mut used = [0; 10];
+        self.memory.read(USED + 2, &mut used).expect("memory");
+        let [1, 0, 0, 0, 0, 0, length @ ..] = used else {
+            panic!("expected one chain to be used, found {used:?}");
+        };
+        u32::from_le_bytes(length)
+    }
+
     fn serve(&self) {
         // Where nothing was notified there is nothing to wait for.
         let _ = self.transport.serve(0);
     }
 }
 
-/// Steps of a driver: registers, descriptors, the available ring, notifications, machine resets.
+/// The same steps with each device.
 pub fn virtio(data: &[u8]) {
-    let driver = Driver::new();
+    entropy(data);
+    disk(data);
+}
+
+/// Steps of a driver of the entropy device.
+fn entropy(data: &[u8]) {
+    let driver = Driver::new(Box::new(Rng::new(Box::new(std::io::repeat(0x5a)))));
+    drive(&driver, data, 0);
+    driver.describe(0, BUFFER, 4, 2, 0);
+    assert_eq!(driver.last_word(), 4);
+    let mut bytes = [0; 4];
+    driver.memory.read(BUFFER, &mut bytes).expect("memory");
+    assert_eq!(bytes, [0x5a; 4]);
+}
+
+/// Steps of a driver of a disk, whose image keeps its size and what is written to it at last.
+fn disk(data: &[u8]) {
+    const SECTORS: u64 = 32;
+    let file = TempFile::new().expect("an image");
+    file.as_file()
+        .set_len(SECTORS * 512)
+        .expect("a size that fits");
+    let disk = Disk {
+        path: file.as_path().into(),
+        read_only: false,
+        direct: false,
+        serial: "fuzz".into(),
+        queues: 2,
+    };
+    let image = Image::open(&disk).expect("an image");
+    let driver = Driver::new(Box::new(Blk::new(image, &disk)));
+    drive(&driver, data, 1 << 9);
+    // A write of sector 3.
+    let header = [&[1, 0, 0, 0, 0, 0, 0, 0, 3][..], &[0; 7]].concat();
+    driver.put(BUFFER, &header);
+    driver.put(BUFFER + 0x100, &[0xa5; 512]);
+    driver.describe(0, BUFFER, 16, 1, 1);
+    driver.describe(1, BUFFER + 0x100, 512, 1, 2);
+    driver.describe(2, BUFFER + 0x80, 1, 2, 0);
+    assert_eq!(driver.last_word(), 1);
+    let mut status = [0xff];
+    driver
+        .memory
+        .read(BUFFER + 0x80, &mut status)
+        .expect("memory");
+    assert_eq!(status, [0]);
+    let mut sector = [0; 512];
+    let read = file.as_file().read_exact_at(&mut sector, 3 * 512);
+    read.expect("a sector");
+    assert_eq!(sector, [0xa5; 512]);
+    let size = file.as_file().metadata().expect("a size").len();
+    assert_eq!(size, SECTORS * 512);
+}
+
+/// Steps of a driver: registers, descriptors, the available ring, notifications, machine resets.
+/// Then a good start with these features.
+fn drive(driver: &Driver, data: &[u8], features: u32) {
     let mut input = Input(data);
     while !input.is_empty() {
         match input.u8() % 8 {
@@ -112,7 +187,7 @@ pub fn virtio(data: &[u8]) {
                 driver.write(register.into(), u32::try_from(value).unwrap_or_default());
             }
             1 => driver.write(input.pick(&REGISTERS).into(), input.u8().into()),
-            2 => driver.start(),
+            2 => driver.start(features),
             3 => {
                 let index = u64::from(input.u8() % 16);
                 let address = input.near(&PLACES);
@@ -146,16 +221,6 @@ pub fn virtio(data: &[u8]) {
     // However broken, a new start works.
     driver.put(AVAILABLE, &[0; 0x20]);
     driver.put(USED, &[0; 0x60]);
-    driver.start();
+    driver.start(features);
     assert_eq!(driver.read(0x70), 0xf);
-    driver.describe(0, BUFFER, 4, 2, 0);
-    driver.put(AVAILABLE + 2, &[1, 0]);
-    driver.write(0x50, 0);
-    driver.serve();
-    let mut used = [0; 10];
-    driver.memory.read(USED + 2, &mut used).expect("memory");
-    assert_eq!(used, [1, 0, 0, 0, 0, 0, 4, 0, 0, 0]);
-    let mut bytes = [0; 4];
-    driver.memory.read(BUFFER, &mut bytes).expect("memory");
-    assert_eq!(bytes, [0x5a; 4]);
 }

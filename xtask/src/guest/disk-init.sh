@@ -1,7 +1,8 @@
 #!/bin/busybox sh
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # The first process on the root disk: says what the kernel has found, and uses it: a file is
-# written to the disk and the network's gateway is asked for an echo.
+# written to the disk and the network's gateway is asked for an echo. With qboot_rs.work=KIND on the
+# command line it does that kind of work instead.
 /bin/busybox --install -s /bin
 export PATH=/bin
 mount -t proc proc /proc
@@ -12,6 +13,8 @@ say() { echo "QBOOT-RS: $*"; }
 name() { basename "$(readlink "$1" || echo none)"; }
 
 say "init reached cpus=$(grep -c '^processor' /proc/cpuinfo)"
+work=$(sed -n 's/.*qboot_rs\.work=\([^ ]*\).*/\1/p' /proc/cmdline)
+[ -z "$work" ] || . /sbin/work
 echo written >/written && sync && say "root $(grep ' / ' /proc/mounts | cut -d ' ' -f 1,3)"
 for device in /sys/class/net/*/device; do
     say "net $(name "$device/driver")"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The root disk: an ext4 file system whose init says what the kernel has found.
+//! The root disk: an ext4 file system whose init says what the kernel has found, or works as the
+//! command line says.
 //!
 //! Its identifiers are fixed and so is its content; only the times of its files are the day's.
 
@@ -16,6 +17,7 @@ use crate::workspace::{Workspace, read, write_atomically};
 pub const ROOT_DISK: &str = "qboot_rs.root=/dev/vda";
 
 pub(super) const INIT: &str = include_str!("disk-init.sh");
+const WORK: &str = include_str!("disk-work.sh");
 const MKFS: &str = "mkfs.ext4";
 const PACKAGES: [&str; 1] = ["e2fsprogs"];
 const SIZE: &str = "16M";
@@ -30,6 +32,7 @@ pub fn root_disk(workspace: &Workspace) -> Result<PathBuf> {
     let files = [
         ("root/bin/busybox", busybox.as_slice()),
         ("root/sbin/init", INIT.as_bytes()),
+        ("root/sbin/work", WORK.as_bytes()),
     ];
     let same = |(name, bytes): &(&str, &[u8])| {
         fs::read(place.join(name)).is_ok_and(|present| present == *bytes)

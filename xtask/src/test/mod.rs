@@ -6,6 +6,7 @@
 
 mod boards;
 pub mod case;
+mod disks;
 mod handed;
 mod host;
 mod multiboot;
@@ -129,6 +130,7 @@ fn cases() -> Vec<Case> {
     cases.extend(nothing::cases());
     cases.extend(boards::cases());
     cases.extend(stock::cases());
+    cases.extend(disks::cases());
     cases.extend(oracle::cases());
     // The floors in the order of what they need; within one the order of its table.
     let floor = |case: &Case| {
