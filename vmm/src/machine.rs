@@ -258,11 +258,12 @@ impl Machine {
                     source,
                 })?;
             }
+            // First of all, because a device that still fills memory would spoil what is loaded.
+            self.shared.mmio.reset();
             self.load(true)?;
             if let Some(interrupts) = &self.shared.interrupts {
                 interrupts.reset();
             }
-            self.shared.mmio.reset();
             self.shared.ports.reset().map_err(|source| Error::Host {
                 what: "resetting COM1".into(),
                 source,

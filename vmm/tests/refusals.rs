@@ -245,6 +245,16 @@ fn one_image_is_not_two_writable_disks() {
 }
 
 #[test]
+fn a_serial_file_that_is_a_disk_is_refused_and_keeps_its_bytes() {
+    let bench = Bench::new();
+    let image = bench.put("image", &[7; 4096]);
+    let (disk, serial) = (format!("path={image}"), format!("file:{image}"));
+    let line = bench.refused(&["--disk", &disk, "--serial", &serial]);
+    assert!(line.contains(&format!("found the disk image {image}")));
+    assert_eq!(std::fs::read(&image).unwrap(), [7; 4096]);
+}
+
+#[test]
 fn more_devices_than_slots_are_refused() {
     let bench = Bench::new();
     let mut arguments = vec!["--rng"];

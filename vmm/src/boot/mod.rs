@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 
 /// What error messages call the firmware image.
 const FIRMWARE_IMAGE: &str = "firmware image";
+const DISK_IMAGE: &str = "disk image";
 /// What error messages call a file behind a `fw_cfg` file.
 const FW_CFG_FILE: &str = "fw_cfg file";
 
@@ -172,6 +173,7 @@ fn spare_the_inputs(config: &Config) -> Result<(), Error> {
     let mut inputs = std::iter::once((FIRMWARE_IMAGE, &config.bios))
         .chain(config.kernel.iter().map(|path| (kernel::KERNEL, path)))
         .chain(config.initrd.iter().map(|path| (kernel::INITRD, path)))
+        .chain(config.disks.iter().map(|disk| (DISK_IMAGE, &disk.path)))
         .chain(users);
     match inputs.find(|(_, input)| identity(input) == Some(serial)) {
         None => Ok(()),

@@ -305,11 +305,15 @@ impl Transport {
             allowed |= DRIVER_OK;
         }
         let taken = value & allowed;
-        if taken & DRIVER_OK != 0 && status & (DRIVER_OK | NEEDS_RESET) == 0 {
+        let ready = taken & DRIVER_OK != 0 && status & (DRIVER_OK | NEEDS_RESET) == 0;
+        if ready {
             self.device.start(features);
-            self.closed.store(false, Ordering::SeqCst);
         }
         self.status.fetch_or(taken, Ordering::SeqCst);
+        if ready {
+            // Last, because from now on its threads work.
+            self.closed.store(false, Ordering::SeqCst);
+        }
     }
 
     /// Waits for a notification of queue `index` and serves it.

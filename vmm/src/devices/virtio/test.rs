@@ -6,6 +6,8 @@ use super::rng::Rng;
 use super::{Device, Slot};
 use crate::memory::Memory;
 use std::io::Read;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 pub(super) const SIZE: usize = 0x1_0000;
 pub(super) const TABLE: u64 = 0x1000;
@@ -392,6 +394,54 @@ fn a_machine_reset_is_a_power_on() {
     assert!(!driver.interrupted());
     assert_eq!((driver.read(0x70), driver.read(0x60)), (0, 0));
     assert_eq!(driver.read(0x44), 0);
+}
+
+/// Gives a byte when told to, and says when it is asked for one.
+struct Gate(Sender<()>, Receiver<()>);
+
+impl Read for Gate {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0.send(()).unwrap();
+        self.1.recv().unwrap();
+        buffer.fill(1);
+        Ok(buffer.len())
+    }
+}
+
+#[test]
+fn registers_do_not_wait_for_data_and_a_reset_does() {
+    let (entered, has_entered) = channel();
+    let (release, released) = channel();
+    let source = Box::new(Gate(entered, released));
+    let driver = &Driver::of(Box::new(Rng::new(source)));
+    driver.restart(VERSION_1);
+    driver.describe(TABLE, BUFFER, 4, WRITE, 0);
+    driver.put16(AVAILABLE + 2, 1);
+    driver.write(0x50, 0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| driver.transport.serve(0).unwrap());
+        has_entered.recv().unwrap();
+        driver.write(0x64, 1);
+        assert_eq!((driver.read(0x60), driver.read(0x70)), (0, RUNNING));
+        let reset = scope.spawn(|| driver.write(0x70, 0));
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(!reset.is_finished(), "a request is under way");
+        release.send(()).unwrap();
+        reset.join().unwrap();
+        assert_eq!((driver.read(0x60), driver.read(0x70)), (0, 0));
+    });
+}
+
+#[test]
+fn a_changed_configuration_is_told_to_a_driver_that_is_ready() {
+    let driver = Driver::new();
+    driver.transport.config_changed().unwrap();
+    assert_eq!((driver.read(0xfc), driver.read(0x60)), (1, 0));
+    assert!(!driver.interrupted());
+    driver.restart(VERSION_1);
+    driver.transport.config_changed().unwrap();
+    assert_eq!((driver.read(0xfc), driver.read(0x60)), (2, 2));
+    assert!(driver.interrupted());
 }
 
 #[test]
