@@ -63,14 +63,16 @@ failure_codes! {
     KernelPlacement = 11, "kernel does not fit";
     /// The command line is too long.
     CommandLine = 12, "command line too long";
-    /// The initial RAM disk fits nowhere.
-    Initrd = 13, "initrd does not fit";
+    /// The initial RAM disk, with the other modules, fits nowhere.
+    Initrd = 13, "initrd and modules do not fit";
     /// The ACPI linker-loader script makes no sense, or its tables fit nowhere.
     Acpi = 14, "bad ACPI loader script";
     /// The kernel was entered and failed before it took over the processor.
     KernelEntry = 15, "kernel failed at its entry";
     /// The SMBIOS files make no sense.
     Smbios = 16, "bad SMBIOS files";
+    /// More modules than the kernel takes.
+    Modules = 17, "too many modules";
     /// A program in real mode has given up, or has met an exception.
     RealMode = 20, "real-mode program failed";
     /// The firmware has a bug.

@@ -152,6 +152,9 @@ pub mod file {
     pub const LOG: &str = "opt/org.qboot-rs/log";
     /// Present: our firmware marks its trace points ([`crate::debug`]).
     pub const TRACE: &str = "opt/org.qboot-rs/trace";
+    /// What the names of a PVH kernel's modules begin with; the rest of a name is the module's own
+    /// command line.
+    pub const MODULE: &str = "opt/org.qboot-rs/module/";
     /// 64-bit number: PCI root buses besides bus 0.
     pub const EXTRA_PCI_ROOTS: &str = "etc/extra-pci-roots";
     /// 64-bit number: end of the guest-physical addresses at which memory may be added later.

@@ -26,6 +26,7 @@ use firmware_core::error::BootError;
 use firmware_core::facts::{Facts, Options};
 use firmware_core::fw_cfg::Directory;
 use firmware_core::plan::{Entry, Plan, RealMode};
+use firmware_core::tables::pvh;
 use firmware_core::{smbios, tables};
 use machine::{Machine, timestamp};
 use report::Log;
@@ -45,7 +46,7 @@ fn find_kernel(machine: &mut Machine) -> Result<Entry, BootError> {
     let identify = |count| machine.processor.identify(count);
     let facts = Facts::gather(
         &mut fw_cfg,
-        &files.known,
+        &files,
         chipset.board,
         identify,
         &mut scratch.facts,
@@ -81,6 +82,9 @@ fn find_kernel(machine: &mut Machine) -> Result<Entry, BootError> {
         machine::show(chipset.board, anchor);
     }
     tables::write(&plan, &facts, rsdp, block);
+    if facts.modules.count() > 0 {
+        pvh::add_modules(&mut fw_cfg, &plan, facts.modules, block)?;
+    }
     if let Some(rsdp) = rsdp
         && moments.khz != 0
     {

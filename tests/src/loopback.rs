@@ -19,6 +19,7 @@ use firmware_core::plan::{Entry, Handoff, Means, Plan, RealMode};
 use firmware_core::processors::Identity;
 use firmware_core::tables;
 use firmware_core::tables::multiboot::LoadOrder;
+use firmware_core::tables::pvh;
 use vmm::devices::fw_cfg::{FwCfg, Items};
 use vmm::memory::Memory;
 use zerocopy::{FromZeros, IntoBytes};
@@ -91,13 +92,7 @@ impl Loopback {
         }; abi::e820::MAX_ENTRIES];
         let mut files = Directory::read(self, &mut directory)?;
         let options = Options::read(self, &files.known)?;
-        let facts = Facts::gather(
-            self,
-            &files.known,
-            Board::Microvm,
-            |_| identity,
-            &mut scratch,
-        )?;
+        let facts = Facts::gather(self, &files, Board::Microvm, |_| identity, &mut scratch)?;
         let mut loader = Loader::gather(self, &mut files, &mut commands, &mut blobs)?;
         let plan = Plan::new(
             &facts,
@@ -114,6 +109,9 @@ impl Loopback {
         loader.link(self, &mut files, &mut tables)?;
         let rsdp = loader.rsdp(&mut tables);
         tables::write(&plan, &facts, rsdp, &mut bytes);
+        if facts.modules.count() > 0 {
+            pvh::add_modules(self, &plan, facts.modules, &mut bytes)?;
+        }
         self.memory
             .write(block.start(), &bytes)
             .expect("the hand-off block is RAM");

@@ -59,6 +59,5 @@ macro_rules! targets {
 }
 
 targets!(
-    bzimage, cmos, directory, e820, ioapic, loader, multiboot, pci, pic, pit, registers, smbios,
-    virtio
+    bzimage, directory, e820, ioapic, loader, multiboot, pci, pic, pit, registers, smbios, virtio
 );

@@ -5,12 +5,14 @@ use abi::debug::FailureCode;
 use abi::e820::E820Entry;
 use abi::fw_cfg::{Key, file};
 use abi::linux::BootParams;
-use abi::pvh::StartInfo;
+use abi::pvh::{ModlistEntry, StartInfo};
 use firmware_core::error::BootError;
 use firmware_core::facts::LogLevel;
+use firmware_core::fw_cfg::MAX_MODULES;
 use firmware_core::memory::Range;
 use firmware_core::plan::Entry;
 use firmware_core::processors::Identity;
+use std::ffi::CStr;
 use system_tests::kernels::{bzimage, header, pattern};
 use system_tests::loopback::{Booted, Loopback};
 use vmm::devices::fw_cfg::Items;
@@ -436,7 +438,7 @@ fn every_kernel_that_cannot_be_started_has_its_sentence() {
         ),
         (
             no_ramdisk,
-            "initrd: expected 0x1000 free bytes of RAM between 1 MiB and 0x1, \
+            "initrd and modules: expected 0x1000 free bytes of RAM between 1 MiB and 0x1, \
              found 0x3f9f000 bytes in all",
             FailureCode::Initrd,
         ),
@@ -506,10 +508,122 @@ fn an_initrd_larger_than_memory_is_refused() {
     set_u32(&mut items, Key::INITRD_SIZE, 0xffff_f000);
     let (text, code) = refused(items);
     assert!(
-        text.starts_with("initrd: expected 0xfffff000 free bytes"),
+        text.starts_with("initrd and modules: expected 0xfffff000 free bytes"),
         "{text}"
     );
     assert_eq!(code, FailureCode::Initrd);
+}
+
+fn with_modules(mut items: Items, modules: &[(&str, Vec<u8>)]) -> Items {
+    for (name, bytes) in modules {
+        let name = format!("{}{name}", file::MODULE);
+        items.add_file(&name, bytes.clone()).unwrap();
+    }
+    items
+}
+
+/// The module list: of each its bytes and its command line.
+fn modules(loopback: &Loopback, booted: &Booted) -> Vec<(Vec<u8>, Option<String>)> {
+    let Entry::Pvh { start_info, .. } = booted.entry else {
+        panic!("{booted:?}")
+    };
+    let info = loopback.bytes(Range::new(start_info.into(), 56).unwrap());
+    let info = StartInfo::read_from_bytes(&info).unwrap();
+    let size = size_of::<ModlistEntry>() as u64 * u64::from(info.nr_modules.get());
+    let list = loopback.bytes(Range::new(info.modlist_paddr.get(), size).unwrap());
+    let parameters = booted.handoff.parameters;
+    assert!(size == 0 || parameters.contains(Range::new(info.modlist_paddr.get(), size).unwrap()));
+    let list = <[ModlistEntry]>::ref_from_bytes(&list).unwrap();
+    list.iter()
+        .map(|entry| {
+            let place = Range::new(entry.paddr.get(), entry.size.get()).unwrap();
+            let cmdline = Some(entry.cmdline_paddr.get()).filter(|address| *address != 0);
+            let cmdline = cmdline.map(|address| {
+                let field = Range::new(address, 32).unwrap();
+                assert!(parameters.contains(field));
+                let text = loopback.bytes(field);
+                let text = CStr::from_bytes_until_nul(&text).unwrap();
+                text.to_str().unwrap().to_owned()
+            });
+            (loopback.bytes(place), cmdline)
+        })
+        .collect()
+}
+
+#[test]
+fn every_module_follows_the_initrd_with_its_name() {
+    let longest = "x".repeat(31);
+    let files = [
+        ("a", pattern(5000)),
+        ("empty", vec![]),
+        (longest.as_str(), pattern(0x10_0001)),
+    ];
+    for (dma, has_initrd) in [(true, true), (true, false), (false, true), (false, false)] {
+        let mut items = with_pvh(items(), 0x100_0000, 0x20_0000, 0x100_0040);
+        items = with_acpi(items, &[0x55; 700]);
+        if has_initrd {
+            items = with_initrd(items, &pattern(4097));
+        }
+        let (loopback, booted) = boot(with_modules(items, &files), dma);
+        let booted = booted.unwrap();
+
+        let mut expected = Vec::new();
+        expected.extend(has_initrd.then(|| (pattern(4097), None)));
+        let named = files.iter().cloned();
+        expected.extend(named.map(|(name, bytes)| (bytes, Some(name.to_owned()))));
+        assert_eq!(modules(&loopback, &booted), expected);
+    }
+}
+
+#[test]
+fn as_many_modules_as_are_taken_come_from_a_long_directory() {
+    let mut items = with_pvh(items(), 0x100_0000, 0x20_0000, 0x100_0040);
+    let mut expected = Vec::new();
+    for index in 0..MAX_MODULES {
+        items
+            .add_file(&format!("opt/other/{index}"), vec![])
+            .unwrap();
+        let (name, bytes) = (format!("{index}"), pattern(index * 100));
+        items = with_modules(items, &[(&name, bytes.clone())]);
+        expected.push((bytes, Some(name)));
+    }
+    let (loopback, booted) = boot(items, true);
+    let mut found = modules(&loopback, &booted.unwrap());
+
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn modules_that_a_kernel_cannot_take_are_refused() {
+    let pvh = || with_pvh(items(), 0x100_0000, 0x1000, 0x100_0040);
+    let names: Vec<_> = (0..=MAX_MODULES).map(|index| index.to_string()).collect();
+    let many: Vec<_> = names.iter().map(|name| (&**name, vec![])).collect();
+    let cases = [
+        (
+            with_modules(pvh(), &many),
+            "modules: expected at most 32 for this kernel, found 33",
+            FailureCode::Modules,
+        ),
+        (
+            with_modules(
+                with_bzimage(items(), &bzimage(&header(0x4000, 0), &pattern(0x4000))),
+                &many[..1],
+            ),
+            "modules: expected at most 0 for this kernel, found 1",
+            FailureCode::Modules,
+        ),
+        (
+            with_modules(pvh(), &[("a", vec![0; 60 << 20])]),
+            "initrd and modules: expected 0x3c00000 free bytes of RAM between 1 MiB and \
+             0x100000000, found 0x3f9f000 bytes in all",
+            FailureCode::Initrd,
+        ),
+    ];
+    for (items, sentence, code) in cases {
+        assert_eq!(refused(items), (sentence.to_owned(), code));
+    }
 }
 
 /// One command of a loader script: its number, and fields at their offsets in the record.

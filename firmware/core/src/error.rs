@@ -29,6 +29,13 @@ pub enum BootError {
     Processors(CountError),
     /// The kernel.
     Kernel(KernelError),
+    /// More modules than the kernel takes.
+    Modules {
+        /// How many there are.
+        found: u32,
+        /// The most it takes.
+        limit: usize,
+    },
     /// The ACPI loader script.
     Acpi(LoaderError),
     /// The SMBIOS files.
@@ -54,6 +61,7 @@ impl BootError {
             Self::Kernel(_) => FailureCode::KernelFormat,
             Self::Acpi(_) => FailureCode::Acpi,
             Self::Smbios(_) => FailureCode::Smbios,
+            Self::Modules { .. } => FailureCode::Modules,
             Self::Plan(error) => error.code(),
         }
     }
@@ -74,6 +82,12 @@ impl Words for BootError {
             Self::Kernel(error) => error.say(to),
             Self::Acpi(error) => error.say(to),
             Self::Smbios(error) => error.say(to),
+            Self::Modules { found, limit } => say!(
+                to,
+                "modules: expected at most % for this kernel, found %",
+                limit,
+                found
+            ),
             Self::Plan(error) => error.say(to),
         }
     }

@@ -5,7 +5,7 @@
 
 use crate::board::Board;
 use crate::error::BootError;
-use crate::fw_cfg::{KnownFiles, TransferError, Transport};
+use crate::fw_cfg::{Directory, KnownFiles, MAX_MODULES, Modules, TransferError, Transport};
 use crate::kernel::{Kernel, SetupBuffer};
 use crate::processors::{Identity, Processors};
 use crate::words::{Speaker, Words, display, say};
@@ -85,6 +85,8 @@ pub struct Facts<'a> {
     pub cmdline_size: u32,
     /// Size in bytes of the initial RAM disk; 0 when there is none.
     pub initrd_size: u32,
+    /// The kernel's other modules, at most [`MAX_MODULES`].
+    pub modules: &'a Modules,
 }
 
 impl<'a> Facts<'a> {
@@ -94,12 +96,22 @@ impl<'a> Facts<'a> {
     /// An answer is missing, makes no sense, or names a kernel that cannot be started.
     pub fn gather(
         fw_cfg: &mut impl Transport,
-        files: &KnownFiles,
+        files: &Directory<'a>,
         board: Board,
         identify: impl FnOnce(u16) -> Identity,
         scratch: &'a mut Scratch,
     ) -> Result<Self, BootError> {
         let kernel = Kernel::gather(fw_cfg, &mut scratch.setup)?;
+        if files.modules.count() > 0 {
+            let limit = match kernel {
+                Kernel::Pvh { .. } => MAX_MODULES,
+                _ => 0,
+            };
+            let found = files.modules.count();
+            if found as usize > limit {
+                return Err(BootError::Modules { found, limit });
+            }
+        }
         // A multiboot kernel's command line and modules are part of it.
         let (cmdline_size, initrd_size) = match kernel {
             Kernel::Multiboot(_) => (0, 0),
@@ -109,7 +121,7 @@ impl<'a> Facts<'a> {
             ),
         };
         let irq0_override = fw_cfg.read_u32(Key::IRQ0_OVERRIDE)? != 0;
-        let memory = read_memory_map(fw_cfg, files, &mut scratch.records)?;
+        let memory = read_memory_map(fw_cfg, &files.known, &mut scratch.records)?;
         let count = fw_cfg.read_u16(Key::NB_CPUS)?;
         Ok(Self {
             board,
@@ -119,6 +131,7 @@ impl<'a> Facts<'a> {
             kernel,
             cmdline_size,
             initrd_size,
+            modules: files.modules,
         })
     }
 }

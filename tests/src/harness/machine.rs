@@ -18,6 +18,7 @@ use firmware_core::fw_cfg::{Directory, DirectoryBuffer, TransferError, Transport
 use firmware_core::memory::{Range, Region};
 use firmware_core::plan::{Handoff, Means, Plan, RealMode};
 use firmware_core::processors::{Identity, Topology};
+use firmware_core::tables::pvh;
 use firmware_core::{smbios, tables};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -160,7 +161,7 @@ impl Machine {
         let identity = self.identity();
         let mut files = Directory::read(self, &mut directory)?;
         let board = self.board;
-        let facts = Facts::gather(self, &files.known, board, |_| identity, &mut scratch)?;
+        let facts = Facts::gather(self, &files, board, |_| identity, &mut scratch)?;
         let mut loader = Loader::gather(self, &mut files, &mut commands, &mut storage)?;
         smbios::gather(&files.known, &mut loader)?;
         let means = Means { dma: self.dma };
@@ -180,6 +181,11 @@ impl Machine {
         let smbios = smbios::link(&files.known, &loader, &mut memory)?;
         let rsdp = loader.rsdp(&mut memory);
         tables::write(&plan, &facts, rsdp, &mut block);
+        if facts.modules.count() > 0 {
+            let place = Range::new(plan.modules, facts.modules.size());
+            self.ram.0.borrow_mut().allocated.extend(place);
+            pvh::add_modules(self, &plan, facts.modules, &mut block)?;
+        }
         let real_mode = if let Some(real_mode) = RealMode::new(&facts, &plan) {
             let low = Range::between(SCRATCH_START, LOW_RAM_END);
             let mut low = vec![0xcc; low.size().try_into().expect("small")];

@@ -9,6 +9,7 @@ pub mod case;
 mod disks;
 mod handed;
 mod host;
+mod modules;
 mod multiboot;
 mod nothing;
 mod pci;
@@ -124,6 +125,7 @@ fn cases() -> Vec<Case> {
     cases.extend(pci::cases());
     cases.extend(placement::cases());
     cases.extend(promises::cases());
+    cases.extend(modules::cases());
     cases.extend(multiboot::cases());
     cases.extend(programs::cases());
     cases.extend(real_mode::cases());

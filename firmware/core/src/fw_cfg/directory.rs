@@ -11,14 +11,90 @@ use abi::fw_cfg::{
     DEFAULT_FILE_SLOTS, FILE_NAME_SIZE, FileCount, FileEntry, Key, MAX_FILES, file, file_name,
     same_name,
 };
+use abi::layout::PAGE_SIZE;
 use core::num::NonZeroU16;
+use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// The most modules that a kernel is given.
+pub const MAX_MODULES: usize = 32;
+
+/// Memory for the directory; what it holds beforehand does not matter.
+#[derive(Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct DirectoryBuffer {
+    stretch: Stretch,
+    modules: Modules,
+}
+
+/// The files whose names begin with [`file::MODULE`], in the directory's order.
+#[derive(Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Modules {
+    /// How many there are, which may be more than fit.
+    count: U32,
+    /// What they take in bytes: each whole pages, at least one.
+    size: U64,
+    files: [FileEntry; MAX_MODULES],
+}
+
+/// What a module takes: whole pages, at least one. In bytes.
+#[must_use]
+pub fn whole_pages(module: &FileEntry) -> u64 {
+    let size = u64::from(module.size.get().max(1));
+    size.wrapping_add(PAGE_SIZE - 1) & PAGE_SIZE.wrapping_neg()
+}
+
+impl Modules {
+    /// How many there are, which may be more than [`MAX_MODULES`].
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.count.get()
+    }
+
+    /// What they take in memory, in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size.get()
+    }
+
+    /// The files; of more than [`MAX_MODULES`] none.
+    #[must_use]
+    pub fn files(&self) -> &[FileEntry] {
+        self.files
+            .get(..self.count.get() as usize)
+            .unwrap_or_default()
+    }
+
+    /// Keeps the file if it is one of them.
+    #[cold]
+    #[inline(never)]
+    pub fn note(&mut self, entry: &FileEntry) {
+        const PREFIX: &[u8; 24] = match file::MODULE.as_bytes().as_array() {
+            Some(prefix) => prefix,
+            None => panic!("a name of 24 bytes"),
+        };
+        let (words, expected) = (entry.name.as_chunks::<8>().0, PREFIX.as_chunks::<8>().0);
+        let same = |(one, other): (&[u8; 8], &[u8; 8])| {
+            u64::from_le_bytes(*one) == u64::from_le_bytes(*other)
+        };
+        if !words.iter().zip(expected).all(same) {
+            return;
+        }
+        let count = self.count.get();
+        if let Some(slot) = self.files.get_mut(count as usize) {
+            *slot = *entry;
+        }
+        self.count = count.saturating_add(1).into();
+        self.size = self.size.get().wrapping_add(whole_pages(entry)).into();
+    }
+}
 
 /// One stretch of the directory. Its first use takes the count and every slot that QEMU has by
 /// default in a single transfer; a longer directory passes through the same buffer.
 #[derive(Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
-pub struct DirectoryBuffer {
+struct Stretch {
     count: FileCount,
     entries: [FileEntry; DEFAULT_FILE_SLOTS],
 }
@@ -74,9 +150,11 @@ pub struct KnownFiles {
 pub struct Directory<'a> {
     /// The files we know by name.
     pub known: KnownFiles,
+    /// The modules of the kernel.
+    pub modules: &'a Modules,
     /// How many files there are in all.
     count: usize,
-    buffer: &'a mut DirectoryBuffer,
+    buffer: &'a mut Stretch,
 }
 
 impl<'a> Directory<'a> {
@@ -89,6 +167,10 @@ impl<'a> Directory<'a> {
         buffer: &'a mut DirectoryBuffer,
     ) -> Result<Self, DirectoryError> {
         let mut known = KnownFiles::default();
+        let DirectoryBuffer {
+            stretch: buffer,
+            modules,
+        } = buffer;
         fw_cfg.read(Key::FILE_DIR, buffer.as_mut_bytes())?;
         let count = buffer.count.get();
         if count > MAX_FILES {
@@ -96,14 +178,16 @@ impl<'a> Directory<'a> {
         }
         let count = count as usize;
         let mut left = count;
+        (modules.count, modules.size) = (0.into(), 0.into());
         while let Some(entries) = next_stretch(fw_cfg, buffer, count, left)? {
             for entry in entries {
-                known.note(entry);
+                known.note(entry, modules);
             }
             left = left.saturating_sub(entries.len());
         }
         Ok(Self {
             known,
+            modules,
             count,
             buffer,
         })
@@ -113,8 +197,13 @@ impl<'a> Directory<'a> {
     /// [`find`](Self::find) alone.
     #[must_use]
     pub fn again(buffer: &'a mut DirectoryBuffer) -> Self {
+        let DirectoryBuffer {
+            stretch: buffer,
+            modules,
+        } = buffer;
         Self {
             known: KnownFiles::default(),
+            modules,
             count: buffer.count.get().min(MAX_FILES) as usize,
             buffer,
         }
@@ -145,10 +234,10 @@ impl<'a> Directory<'a> {
 }
 
 impl KnownFiles {
-    /// Keeps the file if it is one of them. One word decides for nearly every other file.
-    fn note(&mut self, entry: &FileEntry) {
+    /// Keeps the file if it is one of them or a module. One word decides for nearly every other file.
+    fn note(&mut self, entry: &FileEntry, modules: &mut Modules) {
         const E820: u64 = first_word(file::E820);
-        const OPTION: u64 = first_word(file::LOG); // and TRACE
+        const OPTION: u64 = first_word(file::LOG); // and TRACE, and MODULE
         const SMBIOS: u64 = first_word(file::SMBIOS_ANCHOR); // and SMBIOS_TABLES
         const TABLE_LOADER: u64 = first_word(file::TABLE_LOADER);
         let Some(word) = entry.name.first_chunk::<8>() else {
@@ -158,6 +247,7 @@ impl KnownFiles {
             E820 if entry.name.get(file::E820.len()) == Some(&0) => &mut self.e820, // all of it
             OPTION if same_name(&entry.name, &const { file_name(file::LOG) }) => &mut self.log,
             OPTION if same_name(&entry.name, &const { file_name(file::TRACE) }) => &mut self.trace,
+            OPTION => return modules.note(entry),
             SMBIOS if same_name(&entry.name, &const { file_name(file::SMBIOS_ANCHOR) }) => {
                 &mut self.smbios_anchor
             }
@@ -177,7 +267,7 @@ impl KnownFiles {
 /// first stretch is in the buffer already.
 fn next_stretch<'a>(
     fw_cfg: &mut impl Transport,
-    buffer: &'a mut DirectoryBuffer,
+    buffer: &'a mut Stretch,
     count: usize,
     left: usize,
 ) -> Result<Option<&'a [FileEntry]>, TransferError> {
@@ -329,6 +419,28 @@ mod test {
     }
 
     #[test]
+    fn modules_are_found_and_nothing_else_is() {
+        let names = [
+            "opt/org.qboot-rs/log",
+            "opt/org.qboot-rs/modul",
+            "opt/org.qboot-rs/module",
+            "opt/org.qboot-rs/module/",
+            "opt/org.qboot-rs/module/a",
+            "opt/org.qboot-rs/modules/a",
+        ];
+        let mut script = Script::new(6, names.iter().map(ToString::to_string));
+        let mut buffer = DirectoryBuffer::new_zeroed();
+        let directory = Directory::read(&mut script, &mut buffer).unwrap();
+        let found: Vec<_> = directory
+            .modules
+            .files()
+            .iter()
+            .map(|file| file.name)
+            .collect();
+        assert_eq!(found, [names[3], names[4]].map(abi::fw_cfg::file_name));
+    }
+
+    #[test]
     fn every_file_of_a_very_long_directory_is_seen() {
         for position in [0, 31, 32, 33, 63, 64, 3_998, 3_999] {
             let names = (0..4_000).map(|index| {
@@ -368,7 +480,7 @@ mod test {
         /// Against a list of names, in directories that fit the buffer and in longer ones.
         #[test]
         fn a_file_is_found_where_its_name_is(
-            names in proptest::collection::btree_set("[a-c/]{1,3}|etc/[a-f0-9]{1,3}", 0..80),
+            names in proptest::collection::btree_set("[a-c/]{1,3}|etc/[a-f0-9]{1,4}", 0..80),
             at in 0usize..80, absent in "[a-c/]{1,3}",
         ) {
             let mut names: Vec<String> = names.into_iter().collect();

@@ -6,7 +6,9 @@
 
 mod directory;
 
-pub use directory::{Directory, DirectoryBuffer, DirectoryError, File, KnownFiles};
+pub use directory::{
+    Directory, DirectoryBuffer, DirectoryError, File, KnownFiles, MAX_MODULES, Modules, whole_pages,
+};
 
 use crate::memory::Range;
 use crate::words::{Speaker, Words, display, say};

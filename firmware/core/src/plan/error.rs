@@ -56,9 +56,9 @@ pub enum PlanError {
         /// Bytes of RAM in the map.
         ram: u64,
     },
-    /// No place for the initial RAM disk.
+    /// No place for the initial RAM disk and the other modules.
     Initrd {
-        /// Its size in bytes.
+        /// Their size in bytes.
         size: u64,
         /// First guest-physical address the kernel does not accept.
         ceiling: u64,
@@ -151,7 +151,7 @@ impl Words for PlanError {
             ),
             Self::Initrd { size, ceiling, ram } => say!(
                 to,
-                "initrd: expected # free bytes of RAM between 1 MiB and #, found # \
+                "initrd and modules: expected # free bytes of RAM between 1 MiB and #, found # \
                  bytes in all",
                 size,
                 ceiling,

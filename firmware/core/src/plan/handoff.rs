@@ -65,7 +65,7 @@ pub fn place(
     let mp_pointer = take(mp::POINTER_SIZE, 16)?;
     let mp_table = take(mp::table_size(&facts.processors), 16)?;
     let parameters = match facts.kernel {
-        Kernel::Pvh { .. } => take(pvh::size(regions), 16)?,
+        Kernel::Pvh { .. } => take(pvh::size(regions, facts.modules.count()), 16)?,
         Kernel::Multiboot(_) => take(multiboot::size(regions), 16)?,
         Kernel::Linux64 { .. } | Kernel::Linux32 { .. } => {
             take(size_of::<BootParams>() as u64, 16)?

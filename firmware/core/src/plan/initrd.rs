@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Where the initial RAM disk goes: as high as the kernel permits.
+//! Where the initial RAM disk goes, and below it other modules: as high as the kernel permits.
 
 use super::{Means, PlanError};
 use crate::facts::Facts;
@@ -8,27 +8,43 @@ use crate::memory::{MemoryMap, Range};
 use abi::layout::{HIGH_RAM_START, PAGE_SIZE, RAM_ABOVE_4G_START};
 use abi::linux::{SetupHeader, XLoadFlags};
 
-/// Finds a place that neither the kernel nor anything reserved occupies.
+/// Where both go.
+pub struct PlacedModules {
+    pub initrd: Option<Range>,
+    /// Guest-physical address of the others, one after the other in [whole pages](crate::fw_cfg::whole_pages).
+    pub others: u64,
+}
+
+/// Finds one place for all that neither the kernel nor anything reserved occupies. In the map it
+/// is RAM: the kernel keeps of it what it needs.
 pub fn place(
     facts: &Facts<'_>,
     means: Means,
     memory: &MemoryMap<'_>,
     kernel: Range,
-) -> Result<Option<Range>, PlanError> {
-    let size = u64::from(facts.initrd_size);
+) -> Result<PlacedModules, PlanError> {
+    let others = facts.modules.size();
+    let size = others.saturating_add(facts.initrd_size.into());
     if size == 0 {
-        return Ok(None);
+        return Ok(PlacedModules {
+            initrd: None,
+            others: 0,
+        });
     }
     let ceiling = initrd_ceiling(&facts.kernel, means);
     let within = Range::between(HIGH_RAM_START, ceiling);
-    memory
+    let all = memory
         .highest_fit(size, PAGE_SIZE, within, &[kernel])
-        .map(Some)
         .ok_or(PlanError::Initrd {
             size,
             ceiling,
             ram: memory.ram_size(),
-        })
+        })?;
+    let initrd = Range::between(all.start().wrapping_add(others), all.end());
+    Ok(PlacedModules {
+        initrd: Some(initrd).filter(|initrd| !initrd.is_empty()),
+        others: all.start(),
+    })
 }
 
 /// First address the kernel does not accept for any byte of its initial RAM disk.

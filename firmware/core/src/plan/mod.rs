@@ -89,6 +89,9 @@ pub struct Plan<'a> {
     pub kernel: Option<Range>,
     /// Where the initial RAM disk is loaded.
     pub initrd: Option<Range>,
+    /// Guest-physical address where the other modules are loaded, if there are any: one after the
+    /// other in [whole pages](crate::fw_cfg::whole_pages).
+    pub modules: u64,
     /// How the kernel is entered.
     pub entry: Entry,
 }
@@ -110,7 +113,7 @@ impl<'a> Plan<'a> {
         memory::reserve_low(&mut memory, &handoff, &tables)?;
         let placed = kernel::place(&facts.kernel, &memory)?;
         tables::place_large(blobs, &mut memory, placed.footprint)?;
-        let initrd = initrd::place(facts, means, &memory, placed.footprint)?;
+        let modules = initrd::place(facts, means, &memory, placed.footprint)?;
         let entry = match facts.kernel {
             Kernel::Pvh { entry, .. } => Entry::Pvh {
                 entry,
@@ -138,7 +141,8 @@ impl<'a> Plan<'a> {
             memory,
             handoff,
             kernel: placed.load,
-            initrd,
+            initrd: modules.initrd,
+            modules: modules.others,
             entry,
         })
     }

@@ -3,14 +3,17 @@
 use super::*;
 use crate::acpi::{Blob, MAX_BLOBS};
 use crate::board::Board;
+use crate::fw_cfg::{MAX_MODULES, Modules};
 use crate::processors::{Identity, Processors};
 use crate::tables;
 use abi::debug::FailureCode;
 use abi::e820::{E820Entry, TYPE_RAM, TYPE_RESERVED};
+use abi::fw_cfg::{FileEntry, file, file_name};
 use abi::layout::PAGE_SIZE;
 use abi::linux::{BootParams, LoadFlags, SetupHeader, VERSION_2_10, VERSION_2_12, XLoadFlags};
 use abi::pvh::{MemmapEntry, StartInfo};
 use proptest::prelude::*;
+use std::sync::LazyLock;
 use zerocopy::{FromBytes, FromZeros};
 
 mod told;
@@ -65,6 +68,8 @@ fn header() -> SetupHeader {
     header
 }
 
+static NO_MODULES: LazyLock<Modules> = LazyLock::new(Modules::new_zeroed);
+
 fn facts<'a>(memory: &'a [E820Entry], kernel: Kernel<'a>, initrd_size: u32) -> Facts<'a> {
     Facts {
         board: Board::Microvm,
@@ -74,6 +79,7 @@ fn facts<'a>(memory: &'a [E820Entry], kernel: Kernel<'a>, initrd_size: u32) -> F
         kernel,
         cmdline_size: 14,
         initrd_size,
+        modules: &NO_MODULES,
     }
 }
 
@@ -94,7 +100,7 @@ fn pvh(start: u64, size: u64) -> Kernel<'static> {
 
 /// A plan without ACPI tables.
 fn planned<'a>(
-    facts: &Facts<'_>,
+    facts: &Facts<'a>,
     means: Means,
     storage: &'a mut [Region; MAX_ENTRIES],
 ) -> Result<Plan<'a>, PlanError> {
@@ -380,13 +386,13 @@ fn what_does_not_fit_is_named() {
             ram(128 * MIB),
             bzimage,
             0x800_0000,
-            "initrd: expected 0x8000000 free bytes of RAM between 1 MiB and 0xffffffffffffffff, found 0x7f9e000 bytes in all",
+            "initrd and modules: expected 0x8000000 free bytes of RAM between 1 MiB and 0xffffffffffffffff, found 0x7f9e000 bytes in all",
         ),
         (
             ram(512 * MIB),
             no_initrd,
             0x1000,
-            "initrd: expected 0x1000 free bytes of RAM between 1 MiB and 0x1, found 0x1ff9e000 bytes in all",
+            "initrd and modules: expected 0x1000 free bytes of RAM between 1 MiB and 0x1, found 0x1ff9e000 bytes in all",
         ),
         (
             ram(512 * MIB),
@@ -523,6 +529,86 @@ proptest! {
             }
         }
     }
+}
+
+/// Files of these sizes.
+fn modules(sizes: &[u32]) -> Modules {
+    let mut modules = Modules::new_zeroed();
+    for size in sizes {
+        let mut file = FileEntry::new_zeroed();
+        file.name = file_name(file::MODULE);
+        file.size = (*size).into();
+        modules.note(&file);
+    }
+    modules
+}
+
+proptest! {
+    /// Modules of any sizes, at any memory size, beside any kernel and initial RAM disk: each lies
+    /// in RAM, on a page of its own, and on nothing else; or too little is free in one piece.
+    #[test]
+    fn no_module_collides_with_anything(
+        size in (24u64..4096).prop_map(|mib| mib * MIB),
+        at in 0x10u64..0x1000,
+        kernel_size in 1u64..0x200_0000,
+        initrd_size in 0u32..0x200_0000,
+        sizes in proptest::collection::vec(0u32..0x400_0000, 0..=MAX_MODULES),
+    ) {
+        let (memory, kernel) = (ram(size), pvh(at * PAGE_SIZE * 16, kernel_size));
+        let files = modules(&sizes);
+        let facts = Facts { modules: &files, ..facts(&memory, kernel, initrd_size) };
+        let image = Range::new(at * PAGE_SIZE * 16, kernel_size).unwrap();
+        let mut storage = storage();
+        let plan = match planned(&facts, DMA, &mut storage) {
+            Ok(plan) => plan,
+            Err(error) => {
+                let total: u64 = sizes.iter().map(|size| u64::from(*size) + PAGE_SIZE).sum();
+                let needed = image.end() + u64::from(initrd_size) + total + MIB;
+                prop_assert!(needed > size.min(3 << 30), "{}", error);
+                return Ok(());
+            }
+        };
+
+        let place = Range::new(plan.modules, files.size()).unwrap();
+        let needed: u64 = sizes.iter().map(|size| u64::from(*size).div_ceil(PAGE_SIZE).max(1)).sum();
+        prop_assert_eq!(place.size(), needed * PAGE_SIZE);
+        prop_assert_eq!(place.start() % PAGE_SIZE, 0);
+        if !place.is_empty() {
+            prop_assert!(place.start() >= MIB && place.end() <= 1 << 32);
+            prop_assert!(plan.memory.is_ram(place) && !place.overlaps(image));
+        }
+        if let Some(initrd) = plan.initrd {
+            prop_assert!(!initrd.overlaps(place) && !initrd.overlaps(image));
+        }
+    }
+}
+
+#[test]
+fn the_initrd_and_the_modules_are_one_piece() {
+    // 15 MiB below the kernel, 4 MiB above.
+    let (memory, kernel) = (ram(64 * MIB), pvh(16 * MIB, 44 * MIB));
+    let places = |initrd_size, sizes: &[u32]| {
+        let files = modules(sizes);
+        let facts = Facts {
+            modules: &files,
+            ..facts(&memory, kernel, initrd_size)
+        };
+        let mut storage = storage();
+        let plan = planned(&facts, DMA, &mut storage)?;
+        Ok::<_, PlanError>((plan.modules, plan.initrd.map(Range::start)))
+    };
+
+    assert_eq!(places(1, &[0x1001, 0]), Ok((0x3ff_c000, Some(0x3ff_f000))));
+    assert_eq!(places(0, &[0x1001, 0]), Ok((0x3ff_d000, None)));
+    assert_eq!(
+        places(0x10_0000, &[0xe0_0000]),
+        Ok((0x10_0000, Some(0xf0_0000)))
+    );
+    assert_eq!(
+        places(1, &[0xf0_0000]).unwrap_err().to_string(),
+        "initrd and modules: expected 0xf00001 free bytes of RAM between 1 MiB and 0x100000000, found \
+         0x3f9f000 bytes in all"
+    );
 }
 
 /// The hand-off block as the kernel finds it.

@@ -74,6 +74,9 @@ pub fn start_info(address: u64) -> Handed {
     }
     for entry in list::<ModlistEntry>(info.modlist_paddr.get(), info.nr_modules.get() as usize) {
         line!("module.cmdline={:#x}", entry.cmdline_paddr);
+        if entry.cmdline_paddr.get() != 0 {
+            line!("module.text={}", text(entry.cmdline_paddr.get()));
+        }
         module(entry.paddr.get(), entry.size.get());
     }
     Handed {
