@@ -125,3 +125,65 @@ fn clear_of(window: Range, memory: &[E820Entry]) -> Range {
         first.unwrap_or(window.end()).min(window.end()),
     )
 }
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use abi::e820::TYPE_RESERVED;
+    use proptest::prelude::*;
+
+    const GIB: u64 = 1 << 30;
+
+    fn record(addr: u64, size: u64, kind: u32) -> E820Entry {
+        E820Entry {
+            addr: addr.into(),
+            size: size.into(),
+            kind: kind.into(),
+        }
+    }
+
+    #[test]
+    fn the_windows_are_all_that_ram_leaves() {
+        let memory = [record(0, 3 * GIB, TYPE_RAM), record(4 * GIB, GIB, TYPE_RAM)];
+        assert_eq!(low_window(&memory), Range::between(3 * GIB, IO_APIC_ADDR));
+        let high = |end, bits| high_window(&memory, end, bits);
+        assert_eq!(high(0, 40), Range::between(5 * GIB, 1 << 40));
+        // Memory may be plugged in up to there.
+        assert_eq!(high(9 * GIB + 1, 46), Range::between(10 * GIB, 1 << 46));
+        assert_eq!(high(0, 57).end(), 1 << 52);
+        assert!(high(u64::MAX, 40).is_empty());
+        assert!(high(0, 32).is_empty());
+    }
+
+    proptest! {
+        /// Whatever the records, also such that overlap or wrap: no address in a window is one of
+        /// theirs, and none is out of the processor's reach.
+        #[test]
+        fn windows_are_clear_of_every_record(
+            low_ram in 0u64..4 * GIB, high_ram in 0u64..1 << 42,
+            others in proptest::collection::vec((any::<u64>(), any::<u64>(), 0u32..48), 0..6),
+            reserved_end in prop_oneof![Just(0u64), 0u64..1 << 44, any::<u64>()],
+            bits in 32u8..64,
+        ) {
+            let mut memory = vec![
+                record(0, low_ram, TYPE_RAM),
+                record(4 * GIB, high_ram, TYPE_RAM),
+            ];
+            memory.extend(others.iter().map(|(addr, size, shift)| {
+                record(addr >> shift, size >> shift, TYPE_RESERVED)
+            }));
+            let low = low_window(&memory);
+            let high = high_window(&memory, reserved_end, bits);
+            for record in &memory {
+                let held = range_of(record);
+                prop_assert!(!held.overlaps(low) && !held.overlaps(high), "{}", held);
+            }
+            prop_assert!(Range::between(3 * GIB, IO_APIC_ADDR).contains(low) || low.is_empty());
+            if !high.is_empty() {
+                prop_assert!(high.start() >= (4 * GIB + high_ram).max(reserved_end));
+                prop_assert!(high.start().is_multiple_of(GIB));
+                prop_assert!(high.end() <= 1 << bits.min(52));
+            }
+        }
+    }
+}
