@@ -16,7 +16,7 @@ use super::sentence::assert_sentence;
 use crate::kernels;
 use crate::multiboot::Multiboot;
 
-const RAM: u64 = 0x40_0000;
+const RAM: u64 = 0x20_0000;
 /// What the VMM has a say in.
 const GIVEN: InfoFlags = InfoFlags::MODULES.union(InfoFlags::CMDLINE);
 
@@ -42,8 +42,8 @@ pub fn multiboot(data: &[u8]) {
         1 => input.u32().min(0xff00_0000), // so that there is room for all behind it
         _ => 0x10_0000 + (u32::from(input.u8()) << 12),
     };
-    let bytes = kernels::pattern(usize::from(input.u16()) + 1);
-    let sizes: Vec<u16> = (0..input.u8() % 5).map(|_| input.u16()).collect();
+    let bytes = kernels::pattern(usize::from(input.u16() % 0x3000) + 1);
+    let sizes: Vec<u16> = (0..input.u8() % 5).map(|_| input.u16() % 0x3000).collect();
     let contents: Vec<_> = sizes
         .iter()
         .map(|size| kernels::pattern((*size).into()))
@@ -148,7 +148,7 @@ struct Loaded {
 impl Loaded {
     /// Does what the order says, as the way out does.
     fn new(given: &Multiboot, image: Range, outcome: &Outcome) -> Self {
-        let mut memory = vec![0xee; usize::try_from(RAM).expect("64 bits")];
+        let mut memory = vec![0; usize::try_from(RAM).expect("64 bits")];
         let block = outcome.handoff.block;
         memory[index(block.start())..index(block.end())].copy_from_slice(&outcome.block);
         let parameters = index(outcome.handoff.parameters.start());
