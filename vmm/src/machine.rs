@@ -9,7 +9,7 @@ use crate::boot::Boot;
 use crate::config::{Config, IrqChip, SerialTarget};
 use crate::devices::alarm::Alarm;
 use crate::devices::bus::Ports;
-use crate::devices::cmos::{Cmos, host_clock};
+use crate::devices::cmos::{Cmos, RTC_IRQ, host_clock};
 use crate::devices::fw_cfg::FwCfg;
 use crate::devices::ged::{GED_IRQ, Ged};
 use crate::devices::interrupts::Interrupts;
@@ -165,13 +165,29 @@ impl Machine {
             fw_cfg,
         )
         .with_interrupts(interrupts.clone());
-        let ports = match &interrupts {
-            Some(interrupts) if parts.pit => {
-                let alarm = Alarm::new().map_err(host("creating a timer"))?;
-                let line = Line::Input(Arc::clone(interrupts), PIT_IRQ);
-                ports.with_pit(Pit::new(pit::host_clock), line, alarm)
-            }
-            _ => ports,
+        let line = |irq| -> io::Result<Line> {
+            Ok(match &interrupts {
+                Some(interrupts) => Line::Input(Arc::clone(interrupts), irq),
+                None => EventFd::new(libc::EFD_NONBLOCK)?.into(),
+            })
+        };
+        let ours = interrupts.is_some() && parts.pit;
+        let ports = if ours {
+            let line = line(PIT_IRQ).map_err(host("creating an event counter"))?;
+            ports.with_pit(Pit::new(pit::host_clock), line)
+        } else {
+            ports
+        };
+        let ports = if parts.rtc {
+            let line = line(RTC_IRQ).map_err(host("creating an event counter"))?;
+            ports.with_clock_line(line)
+        } else {
+            ports
+        };
+        let ports = if ours || parts.rtc {
+            ports.with_alarm(Alarm::new().map_err(host("creating a timer"))?)
+        } else {
+            ports
         };
         let marks = Arc::new(Marks::new(started));
         let shared = Arc::new(Shared::new(ports, mmio, interrupts, marks, wake));
@@ -292,6 +308,9 @@ impl Machine {
         let mut counted = Vec::new();
         if let Some(line) = self.com1.as_ref().and_then(|(_, line)| line.counter()) {
             vm.connect(line, COM1_IRQ)?;
+        }
+        if let Some(line) = self.shared.ports.clock_line().and_then(Line::counter) {
+            vm.connect(line, RTC_IRQ)?;
         }
         for (slot, transport) in self.shared.mmio.virtio() {
             let irq = slot.interrupt(self.acpi);

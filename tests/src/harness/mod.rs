@@ -6,6 +6,7 @@
 //! thousand descendants of them.
 
 mod bzimage;
+mod cmos;
 mod directory;
 mod e820;
 mod input;
@@ -23,6 +24,7 @@ mod smbios;
 mod virtio;
 
 pub use bzimage::bzimage;
+pub use cmos::cmos;
 pub use directory::directory;
 pub use e820::e820;
 pub use ioapic::ioapic;
@@ -39,8 +41,9 @@ pub use virtio::virtio;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     ("bzimage", bzimage),
+    ("cmos", cmos),
     ("directory", directory),
     ("e820", e820),
     ("ioapic", ioapic),

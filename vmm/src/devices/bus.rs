@@ -39,7 +39,7 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Ports {
     com1: Option<Arc<Com1>>,
-    cmos: Option<Mutex<Cmos>>,
+    cmos: Option<Clocked<Cmos>>,
     fw_cfg: Mutex<FwCfg>,
     /// The 8259 pair.
     interrupts: Option<Arc<Interrupts>>,
@@ -51,7 +51,17 @@ pub struct Ports {
 #[derive(Debug)]
 struct Clocked<T> {
     device: Mutex<T>,
-    line: Line,
+    /// None where nobody listens.
+    line: Option<Line>,
+}
+
+impl<T> Clocked<T> {
+    fn new(device: T) -> Self {
+        Self {
+            device: Mutex::new(device),
+            line: None,
+        }
+    }
 }
 
 impl Ports {
@@ -60,7 +70,7 @@ impl Ports {
     pub fn new(com1: Option<Arc<Com1>>, cmos: Option<Cmos>, fw_cfg: FwCfg) -> Self {
         Self {
             com1,
-            cmos: cmos.map(Mutex::new),
+            cmos: cmos.map(Clocked::new),
             fw_cfg: Mutex::new(fw_cfg),
             interrupts: None,
             pit: None,
@@ -74,15 +84,42 @@ impl Ports {
         Self { interrupts, ..self }
     }
 
-    /// With an 8254 that is not KVM's, which interrupts through `line`. `alarm` has to be watched.
+    /// With an 8254 that is not KVM's, which interrupts through `line`. An alarm is needed, too.
     #[must_use]
-    pub fn with_pit(self, pit: Pit, line: Line, alarm: Alarm) -> Self {
-        let device = Mutex::new(pit);
+    pub fn with_pit(self, pit: Pit, line: Line) -> Self {
+        let pit = Clocked {
+            line: Some(line),
+            ..Clocked::new(pit)
+        };
         Self {
-            pit: Some(Clocked { device, line }),
+            pit: Some(pit),
+            ..self
+        }
+    }
+
+    /// With a real-time clock, if there is one, that interrupts through `line`. An alarm is needed,
+    /// too.
+    #[must_use]
+    pub fn with_clock_line(mut self, line: Line) -> Self {
+        if let Some(cmos) = &mut self.cmos {
+            cmos.line = Some(line);
+        }
+        self
+    }
+
+    /// With an alarm for devices that interrupt by themselves. It has to be watched.
+    #[must_use]
+    pub fn with_alarm(self, alarm: Alarm) -> Self {
+        Self {
             alarm: Some(Mutex::new(alarm)),
             ..self
         }
+    }
+
+    /// The line of the real-time clock.
+    #[must_use]
+    pub fn clock_line(&self) -> Option<&Line> {
+        self.cmos.as_ref()?.line.as_ref()
     }
 
     /// Becomes readable when [`Self::ring`] has to be called.
@@ -95,8 +132,12 @@ impl Ports {
     pub fn ring(&self) -> io::Result<()> {
         if let Some(pit) = &self.pit
             && lock(&pit.device).has_risen()
+            && let Some(line) = &pit.line
         {
-            pit.line.pulse()?;
+            line.pulse()?;
+        }
+        if let Some(cmos) = &self.cmos {
+            settle(cmos, &mut lock(&cmos.device))?;
         }
         self.set_alarm()
     }
@@ -109,18 +150,45 @@ impl Ports {
         // Taken first: who comes last knows best.
         let mut alarm = lock(alarm);
         let pit = self.pit.as_ref();
-        alarm.set(pit.and_then(|pit| lock(&pit.device).until_rise()))
+        let pit = pit.and_then(|pit| lock(&pit.device).until_rise());
+        let cmos = self.cmos.as_ref();
+        let cmos = cmos.and_then(|cmos| lock(&cmos.device).until_interrupt());
+        alarm.set(pit.into_iter().chain(cmos).min())
+    }
+
+    /// An access to the real-time clock, and what follows from it.
+    fn with_cmos<T>(
+        &self,
+        cmos: &Clocked<Cmos>,
+        access: impl FnOnce(&mut Cmos) -> T,
+    ) -> io::Result<T> {
+        let mut device = lock(&cmos.device);
+        let result = access(&mut device);
+        if cmos.line.is_some() {
+            settle(cmos, &mut device)?;
+            let waits = device.until_interrupt().is_some();
+            drop(device);
+            if waits {
+                self.set_alarm()?;
+            }
+        }
+        Ok(result)
     }
 
     /// All devices back to power-on.
     pub fn reset(&self) -> io::Result<()> {
         if let Some(cmos) = &self.cmos {
-            lock(cmos).reset();
+            lock(&cmos.device).reset();
+            if let Some(line) = &cmos.line {
+                line.reset()?;
+            }
         }
         lock(&self.fw_cfg).reset();
         if let Some(pit) = &self.pit {
             lock(&pit.device).reset();
-            pit.line.reset()?;
+            if let Some(line) = &pit.line {
+                line.reset()?;
+            }
         }
         self.set_alarm()?;
         self.com1.as_ref().map_or(Ok(()), |com1| com1.reset())
@@ -177,7 +245,9 @@ impl Ports {
             (COM1_PORT..=COM1_LAST, Some(com1), _) => {
                 com1.read((port - COM1_PORT).to_le_bytes()[0])?
             }
-            (cmos::INDEX_PORT | cmos::DATA_PORT, _, Some(cmos)) => lock(cmos).read(port),
+            (cmos::INDEX_PORT | cmos::DATA_PORT, _, Some(cmos)) => {
+                self.with_cmos(cmos, |cmos| cmos.read(port))?
+            }
             (reset::KEYBOARD_STATUS_PORT, ..) => reset::KEYBOARD_STATUS,
             _ => 0xff,
         })
@@ -210,12 +280,20 @@ impl Ports {
                     com1.write((port - COM1_PORT).to_le_bytes()[0], *value)?;
                 }
                 (cmos::INDEX_PORT | cmos::DATA_PORT, _, Some(cmos)) => {
-                    lock(cmos).write(port, *value);
+                    self.with_cmos(cmos, |cmos| cmos.write(port, *value))?;
                 }
                 _ => {}
             }
         }
         Ok(None)
+    }
+}
+
+/// Has the line of the real-time clock follow what `device` says.
+fn settle(cmos: &Clocked<Cmos>, device: &mut Cmos) -> io::Result<()> {
+    match (device.line_changes(), &cmos.line) {
+        (Some(high), Some(line)) => line.set(high),
+        _ => Ok(()),
     }
 }
 

@@ -4,8 +4,6 @@
 //! Spec: ACPI 6.5, sections 5.2.11.1 (the table), 6.1 and 6.4 (names and resources), 5.6.9 (generic
 //! event device). SeaBIOS reads it without an interpreter: what it looks for must be a plain
 //! `_HID` and a `_CRS` that is a buffer.
-//!
-//! Unlike QEMU's, the RTC has no interrupt, because ours raises none.
 
 use super::{bytes, table as with_header};
 use crate::config::Machine;
@@ -82,7 +80,7 @@ fn rtc() -> Vec<u8> {
             &Name::new(Path::new("_HID"), &EISAName::new("PNP0B00")),
             &Name::new(
                 Path::new("_CRS"),
-                &ResourceTemplate::new(vec![&ports(cmos::INDEX_PORT, 2)]),
+                &ResourceTemplate::new(vec![&ports(cmos::INDEX_PORT, 2), &edge(cmos::RTC_IRQ)]),
             ),
         ],
     ))

@@ -2,24 +2,32 @@
 //! MC146818 real-time clock and the memory behind it.
 //!
 //! Spec: Motorola MC146818A data sheet; memory-size bytes as QEMU `x86_rtc_set_cmos...` fills
-//! them on `microvm`. UTC. Alarms and periodic interrupts are not offered: nothing that boots
-//! needs them, but a Linux without an RTC polls these ports for a second.
+//! them on `microvm`. UTC. In: port accesses and the time. Out: the level of the interrupt line, and
+//! how long it stays as it is. The time goes on by whole seconds of the host's clock, also where
+//! the divider is held; there is no square wave.
 
 mod civil;
+mod events;
 
 use crate::memory::Layout;
 use abi::layout::{HIGH_RAM_START, LOW_RAM_END};
 use civil::Civil;
+use events::Alarm;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Index register; bit 7 masks NMI on real hardware and is ignored.
 pub const INDEX_PORT: u16 = 0x70;
 /// Data register.
 pub const DATA_PORT: u16 = 0x71;
+/// Its interrupt.
+pub const RTC_IRQ: u32 = 8;
 
 const SECONDS: u8 = 0;
+const SECONDS_ALARM: u8 = 1;
 const MINUTES: u8 = 2;
+const MINUTES_ALARM: u8 = 3;
 const HOURS: u8 = 4;
+const HOURS_ALARM: u8 = 5;
 const DAY_OF_WEEK: u8 = 6;
 const DAY: u8 = 7;
 const MONTH: u8 = 8;
@@ -46,12 +54,28 @@ const TIME: [u8; 8] = [
 const A_POWER_ON: u8 = 0x26;
 /// Status A: an update is about to happen; the time may not be read now.
 const A_UPDATE_IN_PROGRESS: u8 = 1 << 7;
+/// Status A: how often the periodic interrupt comes.
+const A_RATE: u8 = 0x0f;
+/// Status A: the divider. It runs up to [`A_RUNNING`].
+const A_DIVIDER: u8 = 0x70;
+/// Status A: the time base of a PC, and the last with which the divider runs.
+const A_RUNNING: u8 = 0x20;
 /// Status B: updates stop while the time is set.
 const B_SET: u8 = 1 << 7;
 /// Status B: binary instead of BCD.
 const B_BINARY: u8 = 1 << 2;
 /// Status B: 24 hours instead of 12.
 const B_24_HOURS: u8 = 1 << 1;
+/// Status B and C: the periodic interrupt is enabled, and has come.
+const PERIODIC: u8 = 1 << 6;
+/// Status B and C: the alarm's interrupt.
+const ALARM: u8 = 1 << 5;
+/// Status B and C: the interrupt after each update of the time.
+const UPDATE: u8 = 1 << 4;
+/// Status C: one has come that is enabled.
+const C_REQUEST: u8 = 1 << 7;
+/// Alarm: both bits say that any value will do.
+const ANY: u8 = 0xc0;
 /// Status D: the battery has held.
 const D_VALID: u8 = 1 << 7;
 /// Hours in 12-hour mode: afternoon.
@@ -80,6 +104,12 @@ pub struct Cmos {
     clock: Clock,
     /// Guest time less host time, in seconds.
     offset: i64,
+    /// What has come, as in status C.
+    flags: u8,
+    /// The host's time up to which that holds.
+    looked: Duration,
+    /// The level of the interrupt line that was told last.
+    told: bool,
 }
 
 impl Cmos {
@@ -104,6 +134,9 @@ impl Cmos {
             bytes,
             clock,
             offset: 0,
+            flags: 0,
+            looked: clock(),
+            told: false,
         }
     }
 
@@ -111,6 +144,105 @@ impl Cmos {
     pub fn reset(&mut self) {
         self.index = 0;
         self.bytes[usize::from(STATUS_B)] &= B_BINARY | B_24_HOURS;
+        self.flags = 0;
+        self.looked = (self.clock)();
+        self.told = false;
+    }
+
+    /// The level of the interrupt line, if it has changed since the last time.
+    pub fn line_changes(&mut self) -> Option<bool> {
+        self.look();
+        let high = self.asks();
+        (std::mem::replace(&mut self.told, high) != high).then_some(high)
+    }
+
+    /// How long until the interrupt line can rise, if it does by itself.
+    #[must_use]
+    pub fn until_interrupt(&self) -> Option<Duration> {
+        if self.asks() {
+            return None;
+        }
+        let enabled = self.bytes[usize::from(STATUS_B)];
+        let now = self.looked;
+        let next = |event: u8| Some(event).filter(|event| enabled & event != 0);
+        let periodic = next(PERIODIC)
+            .and_then(|_| self.period())
+            .map(|period| events::until_period(period, now));
+        let whole = Duration::from_secs(1) - Duration::from_nanos(now.subsec_nanos().into());
+        let update = next(UPDATE).filter(|_| self.updates()).map(|_| whole);
+        let alarm = next(ALARM).filter(|_| self.updates()).and_then(|_| {
+            let seconds = self.alarm().after(self.second_of_day(now))?;
+            Some(whole + Duration::from_secs((seconds - 1).into()))
+        });
+        [periodic, update, alarm].into_iter().flatten().min()
+    }
+
+    /// Notes what has come since the last look. A clock that was set back starts anew.
+    fn look(&mut self) {
+        let (before, now) = (self.looked, (self.clock)());
+        self.looked = now;
+        if now <= before {
+            return;
+        }
+        if let Some(period) = self.period()
+            && events::periods(period, now) != events::periods(period, before)
+        {
+            self.flags |= PERIODIC;
+        }
+        let seconds = now.as_secs() - before.as_secs();
+        if self.updates() && seconds > 0 {
+            self.flags |= UPDATE;
+            let alarm = self.alarm().after(self.second_of_day(before));
+            if alarm.is_some_and(|after| u64::from(after) <= seconds) {
+                self.flags |= ALARM;
+            }
+        }
+    }
+
+    /// Whether one has come that is enabled.
+    fn asks(&self) -> bool {
+        self.flags & self.bytes[usize::from(STATUS_B)] != 0
+    }
+
+    /// Whether the time registers move on.
+    fn updates(&self) -> bool {
+        self.runs() && !self.is_being_set()
+    }
+
+    fn runs(&self) -> bool {
+        self.bytes[usize::from(STATUS_A)] & A_DIVIDER <= A_RUNNING
+    }
+
+    fn period(&self) -> Option<u64> {
+        let rate = self.bytes[usize::from(STATUS_A)] & A_RATE;
+        events::period(rate).filter(|_| self.runs())
+    }
+
+    /// The guest's second of the day at the host's `time`.
+    fn second_of_day(&self, time: Duration) -> u32 {
+        let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX / 2);
+        let of_day = seconds.saturating_add(self.offset).rem_euclid(86_400);
+        u32::try_from(of_day).unwrap_or(0)
+    }
+
+    /// The times that the alarm registers match, compared as they are: "an alarm each time the
+    /// bytes match".
+    fn alarm(&self) -> Alarm {
+        let set = |alarm: u8, index: u8, count: u8| {
+            let wanted = self.bytes[usize::from(alarm)];
+            let matches = |value: &u8| {
+                let mut time = Civil::from_seconds(0);
+                (time.hour, time.minute, time.second) = (*value, *value, *value);
+                wanted & ANY == ANY || wanted == self.encode(&time, index)
+            };
+            let values = (0..count).filter(matches);
+            values.fold(0, |all, value| all | 1 << value)
+        };
+        Alarm {
+            hours: set(HOURS_ALARM, HOURS, 24),
+            minutes: set(MINUTES_ALARM, MINUTES, 60),
+            seconds: set(SECONDS_ALARM, SECONDS, 60),
+        }
     }
 
     /// An 8-bit read. The index register cannot be read.
@@ -124,7 +256,11 @@ impl Cmos {
                 self.encode(&time, index)
             }
             STATUS_A => self.bytes[usize::from(STATUS_A)] | self.update_in_progress(),
-            STATUS_C => 0,
+            STATUS_C => {
+                self.look();
+                let request = if self.asks() { C_REQUEST } else { 0 };
+                std::mem::take(&mut self.flags) | request
+            }
             STATUS_D => D_VALID,
             other => self.bytes[usize::from(other)],
         }
@@ -136,6 +272,8 @@ impl Cmos {
             self.index = value & 0x7f;
             return;
         }
+        // What was before holds until now.
+        self.look();
         match self.index {
             index if TIME.contains(&index) && !self.is_being_set() => {
                 let mut time = Civil::from_seconds(self.seconds());
@@ -145,7 +283,13 @@ impl Cmos {
             STATUS_A => self.bytes[usize::from(STATUS_A)] = value & !A_UPDATE_IN_PROGRESS,
             STATUS_B => {
                 let before = self.is_being_set();
-                self.bytes[usize::from(STATUS_B)] = value;
+                // "The UIE bit is cleared by the SET bit going high."
+                let kept = if value & B_SET == 0 {
+                    value
+                } else {
+                    value & !UPDATE
+                };
+                self.bytes[usize::from(STATUS_B)] = kept;
                 match (before, self.is_being_set()) {
                     (false, true) => self.hold_time(),
                     (true, false) => self.release_time(),
@@ -275,6 +419,7 @@ fn from_bcd(value: u8) -> u8 {
 #[cfg(test)]
 mod test {
     use super::*;
+    use std::cell::Cell;
 
     /// 2026-11-20 19:48:11 UTC, a Friday.
     fn friday() -> Duration {
@@ -397,5 +542,124 @@ mod test {
         cmos.reset();
         assert_eq!(get(&mut cmos, 0x40), 0x5a);
         assert_eq!(get(&mut cmos, 0x0b), 0x02);
+    }
+
+    thread_local! {
+        static LATER: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+    }
+
+    /// A clock at [`friday`], and some time after it.
+    fn moving() -> Duration {
+        friday() + LATER.get()
+    }
+
+    fn pass(time: Duration) {
+        LATER.set(LATER.get() + time);
+    }
+
+    fn moving_device() -> Cmos {
+        LATER.set(Duration::ZERO);
+        device(moving)
+    }
+
+    /// Waits as long as the device says, and gives what has come.
+    fn next(cmos: &mut Cmos) -> (Duration, u8) {
+        let after = cmos.until_interrupt().unwrap();
+        pass(after - Duration::from_nanos(1));
+        assert_eq!(cmos.line_changes(), None, "not too early");
+        pass(Duration::from_nanos(1));
+        assert_eq!(cmos.line_changes(), Some(true));
+        assert_eq!(cmos.until_interrupt(), None, "not before it is taken");
+        let come = get(cmos, 0x0c);
+        assert_eq!(cmos.line_changes(), Some(false));
+        (after, come)
+    }
+
+    #[test]
+    fn the_periodic_interrupt_comes_at_its_rate() {
+        let mut cmos = moving_device();
+        set(&mut cmos, 0x0a, 0x2d);
+        assert_eq!(cmos.until_interrupt(), None);
+        set(&mut cmos, 0x0b, 0x42);
+        for _ in 0..3 {
+            assert_eq!(next(&mut cmos), (Duration::from_micros(125_000), 0xc0));
+        }
+        set(&mut cmos, 0x0a, 0x20);
+        assert_eq!(cmos.until_interrupt(), None, "rate 0 is none");
+        set(&mut cmos, 0x0a, 0x6d);
+        assert_eq!(cmos.until_interrupt(), None, "the divider is held");
+    }
+
+    #[test]
+    fn the_update_interrupt_comes_each_second() {
+        let mut cmos = moving_device();
+        pass(Duration::from_millis(300));
+        set(&mut cmos, 0x0b, 0x12);
+        assert_eq!(next(&mut cmos), (Duration::from_millis(700), 0xd0));
+        assert_eq!(next(&mut cmos), (Duration::from_secs(1), 0xd0));
+        set(&mut cmos, 0x0b, 0x92);
+        assert_eq!(get(&mut cmos, 0x0b), 0x82, "setting the time turns it off");
+        pass(Duration::from_secs(5));
+        assert_eq!(get(&mut cmos, 0x0c) & 0x10, 0);
+    }
+
+    #[test]
+    fn the_alarm_comes_at_its_time() {
+        // It is 19:48:11.
+        let mut cmos = moving_device();
+        for (index, value) in [(1, 0x05), (3, 0x50), (5, 0x19), (0x0b, 0x22)] {
+            set(&mut cmos, index, value);
+        }
+        assert_eq!(next(&mut cmos), (Duration::from_secs(114), 0xf0));
+        assert_eq!(cmos.until_interrupt(), Some(Duration::from_secs(86_400)));
+        // Any hour, any minute.
+        set(&mut cmos, 5, 0xff);
+        set(&mut cmos, 3, 0xc0);
+        assert_eq!(next(&mut cmos), (Duration::from_secs(60), 0xf0));
+        // No such hour.
+        set(&mut cmos, 5, 0x24);
+        assert_eq!(cmos.until_interrupt(), None);
+    }
+
+    #[test]
+    fn an_alarm_follows_the_format_and_the_time_that_was_set() {
+        let mut cmos = moving_device();
+        // Binary, 12 hours; it is set to 3:00:00 in the afternoon.
+        set(&mut cmos, 0x0b, 0xa4);
+        for (index, value) in [(4, 0x83), (2, 0), (0, 0), (5, 0x83), (3, 10), (1, 59)] {
+            set(&mut cmos, index, value);
+        }
+        assert_eq!(cmos.until_interrupt(), None, "not while the time is set");
+        set(&mut cmos, 0x0b, 0x24);
+        assert_eq!(cmos.until_interrupt(), Some(Duration::from_secs(659)));
+    }
+
+    #[test]
+    fn what_has_come_is_told_once_and_asks_only_if_enabled() {
+        let mut cmos = moving_device();
+        pass(Duration::from_secs(2));
+        assert_eq!(cmos.line_changes(), None);
+        assert_eq!((get(&mut cmos, 0x0c), get(&mut cmos, 0x0c)), (0x50, 0));
+        // One that came before it was enabled asks at once.
+        pass(Duration::from_secs(1));
+        set(&mut cmos, 0x0b, 0x12);
+        assert_eq!(cmos.line_changes(), Some(true));
+        set(&mut cmos, 0x0b, 0x02);
+        assert_eq!(cmos.line_changes(), Some(false));
+        set(&mut cmos, 0x0b, 0x12);
+        assert_eq!(cmos.line_changes(), Some(true));
+        cmos.reset();
+        assert_eq!((cmos.line_changes(), get(&mut cmos, 0x0c)), (None, 0));
+    }
+
+    #[test]
+    fn a_host_clock_that_is_set_back_brings_nothing() {
+        let mut cmos = moving_device();
+        pass(Duration::from_secs(10));
+        get(&mut cmos, 0x0c);
+        LATER.set(Duration::ZERO);
+        assert_eq!(get(&mut cmos, 0x0c), 0);
+        pass(Duration::from_secs(1));
+        assert_eq!(get(&mut cmos, 0x0c), 0x50);
     }
 }
