@@ -49,6 +49,7 @@ pci_present\mode:
     popl %ebp
     movb %dl, %cl
     movl $0x20494350, %edx          # "PCI "
+    movl $pci32_entry, %edi         # guest-physical; as BIOSes have always told
     movw $0x0210, %bx               # version 2.1
     movw $0x0001, %ax               # mechanism 1, no special cycles
     clc
@@ -216,6 +217,7 @@ pci_service:
     mov %ebx, FRAME_EBX(%bp)
     mov %ecx, FRAME_ECX(%bp)
     mov %edx, FRAME_EDX(%bp)
+    mov %edi, FRAME_EDI(%bp)
     jnc succeed
     jmp fail
 

@@ -390,6 +390,18 @@ const EXPLAINED: &[Explained] = &[
         "its entry point for 32 bits is at its own place",
     ),
     line(
+        SEABIOS,
+        What::Field("entry.bios32.*"),
+        |cell| (sixteen(cell) || multiboot(cell)) && microvm(cell),
+        "without configuration ports there is no PCI BIOS, but SeaBIOS offers one",
+    ),
+    line(
+        QBOOT,
+        What::Field("entry.bios32.*"),
+        |cell| sixteen(cell) || multiboot(cell),
+        "qboot's PCI BIOS is for 16 bits alone",
+    ),
+    line(
         QBOOT,
         What::Field("pic.*"),
         |cell| sixteen(cell) || multiboot(cell),

@@ -130,7 +130,8 @@ impl Facts {
                 }
                 "cr0" | "cr4" | "efer" | "cs" | "ds" | "es" | "fs" | "gs" | "ss" | "sp"
                 | "registers" | "task" | "kernel.first" | "bda.com1" | "bda.ebda" | "bda.base"
-                | "bda.disks" => facts.add(&format!("entry.{key}"), value),
+                | "bda.disks" | "bios32.directories" | "bios32.service" | "bios32.check"
+                | "bios32.first" | "bios32.unknown" => facts.add(&format!("entry.{key}"), value),
                 "ivt" => facts.add(&name_first("entry.ivt"), set(words[2] != "0x0")),
                 "mtrr" | "apic" | "pic" => facts.add(&name_first(key), &rest()),
                 "start_info.rsdp" | "boot_params.rsdp" => facts.add(key, set(value != "0x0")),

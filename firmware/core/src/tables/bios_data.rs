@@ -15,6 +15,8 @@ const KIB: u64 = 1 << 10;
 /// From 1 MiB to 16 MiB.
 const BELOW_16M_KIB: u64 = 15 << 10;
 
+/// A mathematics coprocessor: every processor with long mode has one.
+const EQUIPMENT_COPROCESSOR: u16 = 1 << 1;
 /// Initial video mode: 80 columns in colour.
 const EQUIPMENT_80_COLOUR: u16 = 0b10 << 4;
 /// Lowest bit of the number of serial ports.
@@ -32,7 +34,7 @@ pub fn write_bda(bda: &mut Bda, block: Range, com1: Option<u16>) {
     bda.ebda_segment = narrow(block.start() >> 4).into();
     bda.base_memory_kib = narrow(block.start().wrapping_div(KIB)).into();
     let serial = com1.map_or(0, |_| EQUIPMENT_SERIAL);
-    bda.equipment = (EQUIPMENT_80_COLOUR | serial).into();
+    bda.equipment = (EQUIPMENT_COPROCESSOR | EQUIPMENT_80_COLOUR | serial).into();
     for offset in [
         &mut bda.key_head,
         &mut bda.key_tail,
@@ -162,9 +164,9 @@ mod test {
         assert_eq!(bda.ebda_segment.get(), 0x9e00);
         assert_eq!(bda.base_memory_kib.get(), 632);
         assert_eq!((bda.com_ports[0].get(), bda.com_ports[1].get()), (0x3f8, 0));
-        assert_eq!(bda.equipment.get(), 0x0220);
+        assert_eq!(bda.equipment.get(), 0x0222);
         assert_eq!(bda.key_head, bda.key_tail);
         write_bda(&mut bda, BLOCK, None);
-        assert_eq!((bda.com_ports[0].get(), bda.equipment.get()), (0, 0x0020));
+        assert_eq!((bda.com_ports[0].get(), bda.equipment.get()), (0, 0x0022));
     }
 }

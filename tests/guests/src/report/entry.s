@@ -88,7 +88,10 @@ from_setup:
     mov $stack_end, %esp
 
 to_long_mode:
-    call make_page_tables
+    testb $4, state                 # modes that come with a BIOS
+    jz 1f
+    call ask_bios32
+1:  call make_page_tables
     mov $pml4, %eax
     mov %eax, %cr3
     mov $0x20, %eax                 # CR4: PAE

@@ -14,6 +14,7 @@
 #![no_main]
 
 mod acpi;
+mod bios32;
 mod handed;
 mod mp;
 mod multiboot;
@@ -24,6 +25,7 @@ mod real;
 mod serial;
 mod smbios;
 
+use bios32::Bios32;
 use core::arch::global_asm;
 use core::panic::PanicInfo;
 use handed::Handed;
@@ -35,6 +37,7 @@ global_asm!(
     pvh_note = const abi::pvh::ELF_NOTE_PHYS32_ENTRY,
     options(att_syntax),
 );
+global_asm!(include_str!("bios32.s"), options(att_syntax));
 global_asm!(
     include_str!("setup.s"),
     load_address = const abi::layout::HIGH_RAM_START,
@@ -73,9 +76,11 @@ const MODE_PVH: u64 = 1;
 const MODE_LINUX_64: u64 = 2;
 const MODE_LINUX_32: u64 = 3;
 const MODE_LINUX_16: u64 = 4;
+const MODE_MULTIBOOT: u64 = 5;
 
 unsafe extern "C" {
     static state: State;
+    static bios32: Bios32;
     fn triple_fault() -> !;
 }
 
@@ -100,6 +105,10 @@ extern "C" fn main() -> ! {
         }
         _ => multiboot::info(cpu.pointer),
     };
+    if let MODE_LINUX_16 | MODE_MULTIBOOT = cpu.mode {
+        // SAFETY: as `state`.
+        bios32::answers(unsafe { &bios32 });
+    }
     let asked = |what| command_line.split(' ').any(|word| word == what);
     acpi::tables(rsdp, asked("report=bytes"));
     smbios::tables(asked("report=bytes"));
