@@ -148,7 +148,8 @@ pub mod file {
     pub const SMBIOS_ANCHOR: &str = "etc/smbios/smbios-anchor";
     /// SMBIOS structures.
     pub const SMBIOS_TABLES: &str = "etc/smbios/smbios-tables";
-    /// What our firmware prints: absent or `error`, nothing but errors; `info`, one line a phase.
+    /// What our firmware prints: absent or `error`, nothing but errors; `info`, one line a phase;
+    /// `trace`, and below it whatever the phase has found or decided. Four letters are enough.
     pub const LOG: &str = "opt/org.qboot-rs/log";
     /// Present: our firmware marks its trace points ([`crate::debug`]).
     pub const TRACE: &str = "opt/org.qboot-rs/trace";

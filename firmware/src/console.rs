@@ -31,6 +31,8 @@ pub struct Console {
 
 impl Console {
     /// Looks for both.
+    #[cold]
+    #[inline(never)]
     pub fn open() -> Self {
         Self {
             com1: com1(),

@@ -23,7 +23,7 @@ use core::panic::PanicInfo;
 use firmware_core::acpi::{Loader, Moments};
 use firmware_core::aftermath::Aftermath;
 use firmware_core::error::BootError;
-use firmware_core::facts::{Facts, Options};
+use firmware_core::facts::Facts;
 use firmware_core::fw_cfg::Directory;
 use firmware_core::plan::{Entry, Plan, RealMode};
 use firmware_core::tables::pvh;
@@ -37,11 +37,8 @@ fn find_kernel(machine: &mut Machine) -> Result<Entry, BootError> {
     let mut chipset = machine.initialise_chipset();
     let scratch = &mut machine.scratch;
     let mut files = Directory::read(&mut fw_cfg, &mut scratch.directory)?;
-    let mut log = Log::new(
-        Options::read(&mut fw_cfg, &files.known)?,
-        &machine.processor,
-    );
-    log.firmware_started();
+    let mut log = Log::new(&mut fw_cfg, &files.known, &machine.processor);
+    log.firmware_started(&mut fw_cfg, &mut files);
 
     let identify = |count| machine.processor.identify(count);
     let facts = Facts::gather(
@@ -66,10 +63,10 @@ fn find_kernel(machine: &mut Machine) -> Result<Entry, BootError> {
             loader.want_performance();
         }
     }
-    log.gathered(&facts);
+    log.gathered(&facts, &mut machine.handoff);
 
     let plan = Plan::new(&facts, fw_cfg.means(), &mut loader.blobs, &mut scratch.map)?;
-    log.planned(&plan);
+    log.planned(&plan, &loader.blobs);
 
     let block = machine.handoff.window(plan.handoff.block);
     machine.paging.extend(&plan.handoff, block);
@@ -94,7 +91,7 @@ fn find_kernel(machine: &mut Machine) -> Result<Entry, BootError> {
         let _ = loader.add_performance(rsdp, &moments, &mut machine.tables);
     }
     machine::set_memory_types(facts.processors.identity(), &plan.memory);
-    log.kernel_entered(&plan.entry);
+    log.kernel_entered(&plan.entry, &mut fw_cfg, &mut loader, &mut machine.tables);
     let (entry, block) = (plan.entry, plan.handoff.block);
     match entry {
         Entry::Linux16 { .. } => {

@@ -12,14 +12,16 @@ use abi::layout::{LOW_RAM_END, SCRATCH_START, STACK_BOTTOM};
 use firmware_core::acpi::{Blob, BlobMemory, CommandBuffer, Loader, MAX_BLOBS};
 use firmware_core::board::Board;
 use firmware_core::error::BootError;
-use firmware_core::facts::{Facts, Options, Scratch};
-use firmware_core::fw_cfg::{Directory, DirectoryBuffer, TransferError, Transport};
+use firmware_core::facts::{Facts, Scratch};
+use firmware_core::fw_cfg::{Directory, DirectoryBuffer, KnownFiles, TransferError, Transport};
 use firmware_core::memory::{Range, Region};
 use firmware_core::plan::{Entry, Handoff, Means, Plan, RealMode};
 use firmware_core::processors::Identity;
 use firmware_core::tables;
 use firmware_core::tables::multiboot::LoadOrder;
 use firmware_core::tables::pvh;
+use firmware_core::trace;
+use firmware_core::words::{Sink, Speaker};
 use vmm::devices::fw_cfg::{FwCfg, Items};
 use vmm::memory::Memory;
 use zerocopy::{FromZeros, IntoBytes};
@@ -38,13 +40,25 @@ pub struct Loopback {
     pub memory: Memory,
     /// Port accesses so far.
     pub accesses: u32,
+    /// What the firmware says at the level `trace`, if it is to say anything.
+    pub said: Option<Said>,
+}
+
+/// Words that somebody has listened to.
+#[derive(Debug, Default)]
+pub struct Said(pub String);
+
+impl Sink for Said {
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.0.push_str(core::str::from_utf8(bytes).expect("UTF-8"));
+    }
 }
 
 /// What a boot has come to.
 #[derive(Debug)]
 pub struct Booted {
-    /// What the firmware was asked to do besides.
-    pub options: Options,
+    /// The files that the firmware has found.
+    pub files: KnownFiles,
     /// The published memory map.
     pub regions: Vec<Region>,
     /// The hand-off block.
@@ -72,6 +86,7 @@ impl Loopback {
             dma,
             memory,
             accesses: 0,
+            said: None,
         }
     }
 
@@ -91,8 +106,9 @@ impl Loopback {
             kind: 0,
         }; abi::e820::MAX_ENTRIES];
         let mut files = Directory::read(self, &mut directory)?;
-        let options = Options::read(self, &files.known)?;
+        self.trace(|device, to| trace::files(device, &mut files, to));
         let facts = Facts::gather(self, &files, Board::Microvm, |_| identity, &mut scratch)?;
+        self.trace(|_, to| trace::found(&facts, None, to));
         let mut loader = Loader::gather(self, &mut files, &mut commands, &mut blobs)?;
         let plan = Plan::new(
             &facts,
@@ -101,12 +117,14 @@ impl Loopback {
             &mut storage,
         )?;
 
+        self.trace(|_, to| trace::decided(&plan, &loader.blobs, to));
         let block = plan.handoff.block;
         let mut bytes = vec![0xcc; usize::try_from(block.size()).expect("small")];
         plan.load(self, &mut bytes)?;
         loader.load(self)?;
         let mut tables = TableMemory(self.memory.clone());
         loader.link(self, &mut files, &mut tables)?;
+        self.trace(|device, to| loader.trace(device, &mut tables, true, to));
         let rsdp = loader.rsdp(&mut tables);
         tables::write(&plan, &facts, rsdp, &mut bytes);
         if facts.modules.count() > 0 {
@@ -127,7 +145,7 @@ impl Loopback {
                 .expect("conventional memory is RAM");
         }
         Ok(Booted {
-            options,
+            files: files.known,
             regions: plan.memory.regions().to_vec(),
             handoff: plan.handoff,
             kernel: plan.kernel,
@@ -135,6 +153,13 @@ impl Loopback {
             rsdp,
             entry: plan.entry,
         })
+    }
+
+    fn trace(&mut self, say: impl FnOnce(&mut Self, &mut Speaker<'_>)) {
+        if let Some(mut said) = self.said.take() {
+            say(self, &mut Speaker::new(&mut said));
+            self.said = Some(said);
+        }
     }
 
     /// What `multiboot32.s` does.

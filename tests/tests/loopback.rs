@@ -7,7 +7,6 @@ use abi::fw_cfg::{Key, file};
 use abi::linux::BootParams;
 use abi::pvh::{ModlistEntry, StartInfo};
 use firmware_core::error::BootError;
-use firmware_core::facts::LogLevel;
 use firmware_core::fw_cfg::MAX_MODULES;
 use firmware_core::memory::Range;
 use firmware_core::plan::Entry;
@@ -198,20 +197,7 @@ fn four_thousand_files_hide_nothing() {
     }
     items.add_file(file::TRACE, b"1".to_vec()).unwrap();
     let (_, booted) = boot(items, true);
-    assert!(booted.unwrap().options.trace);
-}
-
-#[test]
-fn the_log_level_comes_from_its_file() {
-    for (text, level) in [
-        ("info", LogLevel::Info),
-        ("error", LogLevel::Error),
-        ("", LogLevel::Error),
-    ] {
-        let mut items = with_pvh(items(), 0x100_0000, 0x20_0000, 0x100_0040);
-        items.add_file(file::LOG, text.as_bytes().to_vec()).unwrap();
-        assert_eq!(boot(items, true).1.unwrap().options.log, level);
-    }
+    assert!(booted.unwrap().files.trace.is_some());
 }
 
 #[test]

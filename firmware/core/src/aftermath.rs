@@ -87,18 +87,13 @@ impl Aftermath {
 /// What is said behind the sentence of the error.
 impl Words for Aftermath {
     fn say(&self, to: &mut Speaker<'_>) {
-        for (index, byte) in self.path().iter().enumerate() {
-            if index == 0 {
-                say!(
-                    to,
-                    ", and first in the boot order, but neither disk nor option ROM is booted here, "
-                );
-            }
-            to.bytes(&[if matches!(byte, b' '..=b'~') {
-                *byte
-            } else {
-                b'?'
-            }]);
+        let path = self.path();
+        if !path.is_empty() {
+            say!(
+                to,
+                ", and first in the boot order, but neither disk nor option ROM is booted here, "
+            );
+            to.foreign(path);
         }
         if let Some(milliseconds) = self.wait {
             say!(to, "; the machine is reset after % ms", milliseconds);

@@ -5,7 +5,7 @@
 
 use crate::board::Board;
 use crate::error::BootError;
-use crate::fw_cfg::{Directory, KnownFiles, MAX_MODULES, Modules, TransferError, Transport};
+use crate::fw_cfg::{Directory, File, KnownFiles, MAX_MODULES, Modules, Transport};
 use crate::kernel::{Kernel, SetupBuffer};
 use crate::processors::{Identity, Processors};
 use crate::words::{Speaker, Words, display, say};
@@ -32,41 +32,47 @@ pub enum LogLevel {
     Error,
     /// One line a phase.
     Info,
+    /// And below it one for each thing that the phase has found or decided.
+    Trace,
+    /// Nothing, once it is said that this is none of them.
+    Unknown(LevelName),
 }
 
-/// What the user asked of the firmware itself.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Options {
-    /// How much to say.
-    pub log: LogLevel,
-    /// Whether to mark the trace points.
-    pub trace: bool,
-}
+/// What was found as a level: the beginning of a word, with zeros behind its end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct LevelName([u8; 8]);
 
-impl Options {
-    /// Reads the options from their files; absent files cost nothing.
-    ///
-    /// # Errors
-    /// The transfer failed.
-    pub fn read(fw_cfg: &mut impl Transport, files: &KnownFiles) -> Result<Self, TransferError> {
-        let log = match files.log {
-            None => LogLevel::Error,
-            Some(log) => {
-                let mut text = [0; 4];
-                fw_cfg.read(log.key(), &mut text)?;
-                if text == *b"info" {
-                    LogLevel::Info
-                } else {
-                    LogLevel::Error
-                }
-            }
-        };
-        Ok(Self {
-            log,
-            trace: files.trace.is_some(),
-        })
+impl LogLevel {
+    /// Reads it from its file, of which the first four letters decide; an empty one asks for nothing. What cannot be read asks
+    /// for nothing: the next transfer fails, too, and is not about a log.
+    #[inline]
+    pub fn read(fw_cfg: &mut impl Transport, file: File) -> Self {
+        const ERROR: u32 = u32::from_le_bytes(*b"erro");
+        const INFO: u32 = u32::from_le_bytes(*b"info");
+        const TRACE: u32 = u32::from_le_bytes(*b"trac");
+        let mut name = *b"error\0\0\0";
+        let _ = fw_cfg.read(file.key(), &mut name);
+        let [a, b, c, d, ..] = name;
+        match u32::from_le_bytes([a, b, c, d]) {
+            0 | ERROR => Self::Error,
+            INFO => Self::Info,
+            TRACE => Self::Trace,
+            _ => Self::Unknown(LevelName(name)),
+        }
     }
 }
+
+impl Words for LevelName {
+    fn say(&self, to: &mut Speaker<'_>) {
+        say!(
+            to,
+            "fw_cfg file opt/org.qboot-rs/log: expected error, info or trace, found "
+        );
+        to.foreign(&self.0);
+    }
+}
+
+display!(LevelName);
 
 /// What there is to know about this machine and this boot.
 #[derive(Clone, Copy, Debug)]

@@ -36,4 +36,5 @@ pub mod plan;
 pub mod processors;
 pub mod smbios;
 pub mod tables;
+pub mod trace;
 pub mod words;

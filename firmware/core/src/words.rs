@@ -17,12 +17,17 @@ pub trait Sink {
 /// Who says them there. One pointer, so that a sentence and three numbers fit the registers that a
 /// call passes: there are a hundred such calls.
 #[allow(missing_debug_implementations)] // a reference to any sink
-pub struct Speaker<'a>(&'a mut dyn Sink);
+pub struct Speaker<'a> {
+    sink: &'a mut dyn Sink,
+    /// Of no use but that it changes: what is only read, the compiler passes in parts, two of them
+    /// for a reference like the one above.
+    said: usize,
+}
 
 impl<'a> Speaker<'a> {
     /// Says everything to `sink`.
     pub fn new(sink: &'a mut dyn Sink) -> Self {
-        Self(sink)
+        Self { sink, said: 0 }
     }
 
     /// Says a text as it stands.
@@ -33,7 +38,21 @@ impl<'a> Speaker<'a> {
 
     /// Says bytes of ASCII.
     pub fn bytes(&mut self, bytes: &[u8]) {
-        self.0.bytes(bytes);
+        self.said = self.said.wrapping_add(bytes.len());
+        self.sink.bytes(bytes);
+    }
+
+    /// Says what somebody else calls something: up to the NUL or newline that ends it, and nothing
+    /// that a terminal obeys.
+    #[inline(never)]
+    pub fn foreign(&mut self, name: &[u8]) {
+        for byte in name {
+            match byte {
+                0 | b'\n' => break,
+                b' '..=b'~' => self.bytes(core::slice::from_ref(byte)),
+                _ => self.bytes(b"?"),
+            }
+        }
     }
 }
 
@@ -187,7 +206,7 @@ impl Speaker<'_> {
         for byte in text {
             match byte {
                 b'%' | b'#' => {
-                    digits(numbers.next().unwrap_or_default(), *byte == b'#', self.0);
+                    digits(numbers.next().unwrap_or_default(), *byte == b'#', self);
                 }
                 FIRST_PHRASE.. => {
                     let index = byte.wrapping_sub(FIRST_PHRASE).into();
@@ -201,7 +220,7 @@ impl Speaker<'_> {
 }
 
 /// Without leading zeros; hexadecimal with `0x` before it.
-fn digits(mut value: u64, hexadecimal: bool, to: &mut dyn Sink) {
+fn digits(mut value: u64, hexadecimal: bool, to: &mut Speaker<'_>) {
     let base = if hexadecimal { 16 } else { 10 };
     let mut digits = [0; 22]; // of u64::MAX
     let mut unused = digits.as_mut_slice();
@@ -289,12 +308,13 @@ macro_rules! display {
 pub(crate) use display;
 
 #[cfg(test)]
-mod test {
+pub(crate) mod test {
     use super::*;
     use proptest::prelude::*;
 
+    /// What is said.
     #[derive(Default)]
-    struct Text(String);
+    pub(crate) struct Text(pub String);
 
     impl Sink for Text {
         fn bytes(&mut self, bytes: &[u8]) {
@@ -327,6 +347,18 @@ mod test {
             assert_eq!(packed_size(phrase), 1, "{phrase:?} hides behind another");
         }
         assert_eq!(&pack::<5>("fw_cfg: expected #!"), b"\x8b\x80#!\0");
+    }
+
+    #[test]
+    fn a_foreign_name_ends_where_it_says_and_moves_no_cursor() {
+        let mut text = Text::default();
+
+        for name in [&b"etc/e820\0\0"[..], b"a\nb", b"\x1b[2J\xff", b""] {
+            Speaker::new(&mut text).foreign(name);
+            say!(Speaker::new(&mut text), ";");
+        }
+
+        assert_eq!(text.0, "etc/e820;a;?[2J?;;");
     }
 
     #[test]

@@ -31,7 +31,8 @@ pub use shadow::show;
 
 use abi::bios::Bda;
 use firmware_core::error::BootError;
-use memory::{HandoffMemory, Scratch, TableMemory};
+pub use memory::HandoffMemory;
+use memory::{Scratch, TableMemory};
 use paging::Paging;
 
 const _: () = assert!(usize::BITS == u64::BITS);

@@ -19,7 +19,8 @@ use firmware_core::memory::{Range, Region};
 use firmware_core::plan::{Handoff, Means, Plan, RealMode};
 use firmware_core::processors::{Identity, Topology};
 use firmware_core::tables::pvh;
-use firmware_core::{smbios, tables};
+use firmware_core::words::{Sink, Speaker};
+use firmware_core::{smbios, tables, trace};
 use zerocopy::{FromZeros, IntoBytes};
 
 /// What a boot is given.
@@ -178,6 +179,13 @@ impl Machine {
         self.ram.0.borrow_mut().allocated.truncate(blobs.len());
         let mut memory = self.ram.clone();
         loader.link(self, &mut files, &mut memory)?;
+        // All that can be said of it: where nobody asks for it, it makes no difference.
+        let mut listener = Listener;
+        let to = &mut Speaker::new(&mut listener);
+        trace::files(self, &mut files, to);
+        trace::found(&facts, None, to);
+        trace::decided(&plan, &loader.blobs, to);
+        loader.trace(self, &mut memory, true, to);
         let smbios = smbios::link(&files.known, &loader, &mut memory)?;
         let rsdp = loader.rsdp(&mut memory);
         tables::write(&plan, &facts, rsdp, &mut block);
@@ -227,6 +235,16 @@ impl Machine {
             length: u32::try_from(length).unwrap_or(u32::MAX),
             control: 1,
         }
+    }
+}
+
+/// Hears nothing that a terminal would obey.
+struct Listener;
+
+impl Sink for Listener {
+    fn bytes(&mut self, bytes: &[u8]) {
+        let mut harmless = bytes.iter().map(|byte| matches!(byte, b' '..=b'~' | b'\n'));
+        assert!(harmless.all(|harmless| harmless), "{bytes:x?}");
     }
 }
 

@@ -9,6 +9,7 @@ pub mod case;
 mod disks;
 mod handed;
 mod host;
+mod log;
 mod modules;
 mod multiboot;
 mod nothing;
@@ -130,6 +131,7 @@ fn cases() -> Vec<Case> {
     cases.extend(programs::cases());
     cases.extend(real_mode::cases());
     cases.extend(nothing::cases());
+    cases.extend(log::cases());
     cases.extend(boards::cases());
     cases.extend(stock::cases());
     cases.extend(disks::cases());

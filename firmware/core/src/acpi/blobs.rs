@@ -161,8 +161,9 @@ impl<'a> Blobs<'a> {
         self.get(name).ok_or_else(|| absent(name))
     }
 
+    /// The same; `None` if none is loaded under this name.
     #[inline] // for speed, as `find`
-    fn get(&self, name: &FileName) -> Option<&Blob> {
+    pub fn get(&self, name: &FileName) -> Option<&Blob> {
         let blobs = self.storage.get(..self.count).unwrap_or_default();
         blobs.iter().rev().find(|blob| same_name(&blob.name, name))
     }

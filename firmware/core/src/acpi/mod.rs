@@ -12,6 +12,7 @@ mod commands;
 mod error;
 mod performance;
 mod script;
+mod trace;
 
 use blobs::NO_FILE;
 pub use blobs::{Blob, Blobs, MAX_BLOBS, Zone};

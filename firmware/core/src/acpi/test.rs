@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::fw_cfg::{DirectoryBuffer, TransferError};
+use crate::words::Speaker;
+use crate::words::test::Text;
 use abi::checksum;
 use abi::fw_cfg::{FileEntry, Key};
 use abi::table_loader::{
@@ -153,6 +155,13 @@ fn run(script: &[Vec<u8>]) -> Result<(Bytes, Vec<u8>, Option<u64>), LoaderError>
 }
 
 fn run_bytes(script: &[u8]) -> Result<(Bytes, Vec<u8>, Option<u64>), LoaderError> {
+    run_and_say(script, true).map(|(result, _)| result)
+}
+
+type Ran = (Bytes, Vec<u8>, Option<u64>);
+
+/// Also returns what is said of it.
+fn run_and_say(script: &[u8], all: bool) -> Result<(Ran, String), LoaderError> {
     let mut device = Device::new(&[
         ("a", &A),
         ("b", &B),
@@ -178,8 +187,10 @@ fn run_bytes(script: &[u8]) -> Result<(Bytes, Vec<u8>, Option<u64>), LoaderError
         memory.0.extend((at..).zip(bytes.iter().copied()));
     }
     loader.link(&mut device, &mut files, &mut memory)?;
+    let mut said = Text::default();
+    loader.trace(&mut device, &mut memory, all, &mut Speaker::new(&mut said));
     let rsdp = loader.rsdp(&mut memory);
-    Ok((memory, device.files[3].1.clone(), rsdp))
+    Ok(((memory, device.files[3].1.clone(), rsdp), said.0))
 }
 
 fn at(memory: &Bytes, start: u64, length: u64) -> Vec<u8> {
@@ -251,6 +262,35 @@ fn the_vmm_is_told_where_a_file_lies() {
     let (_, written, _) = run(&script).unwrap();
     assert_eq!(written[..4], [0; 4]);
     assert_eq!(written[4..12], 0x20_0028u64.to_le_bytes());
+}
+
+#[test]
+fn what_was_skipped_is_said_and_the_rest_only_where_all_is_wanted() {
+    let script = [
+        allocate("a", 16, ZONE_FSEG),
+        command(5, &[0; 124]),
+        allocate("b", 64, ZONE_HIGH),
+        add_pointer("a", "b", 16, 4),
+        add_checksum("a", 8, 0, 20),
+        write_pointer("w", "b", 8, 32, 8),
+        command(0, &[0; 124]),
+        command(u32::MAX, &[0; 124]),
+    ]
+    .concat();
+    let skipped = |number| {
+        format!("qboot-rs: ACPI loader: expected command 0 to 4, found {number}, skipped\n")
+    };
+    let (first, last) = (skipped(5), skipped(u32::MAX));
+    assert_eq!(
+        run_and_say(&script, false).unwrap().1,
+        format!("{first}{last}")
+    );
+    let rest = "  a at 16: pointer into b\n  a at 8: checksum of 20 bytes from 0, RSD \n  \
+                fw_cfg file w at 8: address of b at 32\n";
+    assert_eq!(
+        run_and_say(&script, true).unwrap().1,
+        format!("{first}{rest}{last}")
+    );
 }
 
 #[test]

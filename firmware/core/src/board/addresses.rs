@@ -32,6 +32,7 @@ const RESERVED_END: [u8; FILE_NAME_SIZE] = file_name(file::RESERVED_MEMORY_END);
 impl Board {
     /// Finds all PCI functions and gives them bus numbers, addresses and interrupt lines. With
     /// `address_bits` the processor tells the width of a guest-physical address, if it matters.
+    /// What was found stays in `storage`.
     ///
     /// # Errors
     /// A transfer failed.
@@ -62,6 +63,7 @@ impl Board {
             return Err(error);
         }
         inventory.write(config);
+        inventory.leave();
         Ok(())
     }
 }

@@ -231,6 +231,26 @@ impl<'a> Directory<'a> {
         }
         Ok(None)
     }
+
+    /// Calls `look` with every entry.
+    ///
+    /// # Errors
+    /// The transfer failed.
+    pub fn for_each(
+        &mut self,
+        fw_cfg: &mut impl Transport,
+        mut look: impl FnMut(&FileEntry),
+    ) -> Result<(), TransferError> {
+        if self.count > DEFAULT_FILE_SLOTS {
+            fw_cfg.read(Key::FILE_DIR, self.buffer.as_mut_bytes())?;
+        }
+        let mut left = self.count;
+        while let Some(entries) = next_stretch(fw_cfg, self.buffer, self.count, left)? {
+            entries.iter().for_each(&mut look);
+            left = left.saturating_sub(entries.len());
+        }
+        Ok(())
+    }
 }
 
 impl KnownFiles {

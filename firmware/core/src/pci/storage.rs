@@ -112,7 +112,17 @@ pub struct Storage {
     // For an index outside, of which there is none.
     spare: Resource,
     spare_bus: Bus,
-    padding: u32,
+    /// Behind the last BAR, once the inventory has left.
+    bars_end: u16,
+    padding: u16,
+}
+
+impl Storage {
+    /// The BARs of the inventory that has been here, in the order in which they were found.
+    pub fn bars(&self) -> &[Resource] {
+        let bars = usize::from(FIRST_BAR)..usize::from(self.bars_end);
+        self.resources.get(bars).unwrap_or_default()
+    }
 }
 
 /// Everything that is on the buses.
@@ -133,6 +143,11 @@ impl<'a> Inventory<'a> {
             buses: 0,
             bars_end: FIRST_BAR,
         }
+    }
+
+    /// Leaves what it has found to its storage.
+    pub const fn leave(self) {
+        self.storage.bars_end = self.bars_end;
     }
 
     pub(super) fn bus(&mut self, index: u8) -> &mut Bus {

@@ -4,6 +4,9 @@
 use super::*;
 use crate::memory::Range;
 use crate::pci::storage::{MAX_BARS, Storage};
+use crate::trace;
+use crate::words::Speaker;
+use crate::words::test::Text;
 use abi::pci::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -219,6 +222,10 @@ const LOW: Range = Range::between(0xc000_0000, 0xfec0_0000);
 const HIGH: Range = Range::between(0x80_0000_0000, 0x100_0000_0000);
 
 fn assign_with_roots(config: &mut impl ConfigSpace, extra_roots: u64) -> u16 {
+    assign_and_say(config, extra_roots).0
+}
+
+fn assign_and_say(config: &mut impl ConfigSpace, extra_roots: u64) -> (u16, String) {
     // Not zeros: nothing may depend on what the storage held.
     let mut bytes = vec![0xa5a5_a5a5_a5a5_a5a5u64; size_of::<Storage>() / 8 + 1];
     let (storage, _) = Storage::mut_from_prefix(bytes.as_mut_slice().as_mut_bytes()).unwrap();
@@ -229,7 +236,11 @@ fn assign_with_roots(config: &mut impl ConfigSpace, extra_roots: u64) -> u16 {
     };
     inventory.place(&windows, || HIGH);
     inventory.write(config);
-    inventory.buses
+    let buses = inventory.buses;
+    inventory.leave();
+    let mut said = Text::default();
+    trace::addresses(storage, &mut Speaker::new(&mut said));
+    (buses, said.0)
 }
 
 fn assign(config: &mut impl ConfigSpace) -> u16 {
@@ -260,6 +271,24 @@ fn a_device_gets_all_it_asks_for_and_is_switched_on() {
     assert_eq!(config.get(at(0, 2), 0x04), 0x103);
     assert_eq!(config.get(at(0, 2), 0x3c), 0x10c);
     assert_eq!(config.get(at(0, 0), 0x04), 0);
+}
+
+#[test]
+fn every_bar_is_said_with_its_address_if_it_has_one() {
+    let behind = Node::bridge([(5 << 3, Node::device(1).bar(0, 0xff00_0000))]);
+    let mut config = Simulated::with([
+        (2, virtio()),
+        (3, behind),
+        (4, Node::device(1).bar(5, 0x10)),
+    ]);
+    assert_eq!(
+        assign_and_say(&mut config, 0).1,
+        "  PCI 0:2.0, register 0x10: 0x20 bytes at 0xc000\n  \
+         PCI 0:2.0, register 0x14: 0x1000 bytes at 0xc1000000\n  \
+         PCI 0:2.0, register 0x20: 0x4000 bytes at 0xc1004000\n  \
+         PCI 1:5.0, register 0x10: 0x1000000 bytes at 0xc0000000\n  \
+         PCI 0:4.0, register 0x24: 0x0 bytes at 0x0\n"
+    );
 }
 
 #[test]

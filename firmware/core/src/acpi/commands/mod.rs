@@ -16,7 +16,7 @@ use abi::table_loader::{BODY_SIZE, Command};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 /// The operands of a command. All kinds fill the body, so this cannot fail.
-fn operands<T>(command: &Command) -> Result<&T, Problem>
+pub fn operands<T>(command: &Command) -> Result<&T, Problem>
 where
     T: FromBytes + Immutable + KnownLayout + Unaligned,
 {
