@@ -9,6 +9,9 @@ use crate::guest::{self, Flavour, Format, ROOT_DISK};
 
 const MEMORY: &str = "256M";
 
+/// Most memory of the monitor with a disk that is not the guest's, in kB.
+const MOST_PRIVATE: u32 = 600;
+
 /// What every scene begins with: how the guest is booted for a kind of work, and how its file
 /// system is judged.
 const PRELUDE: &str = r#"
@@ -23,6 +26,13 @@ boot() {
 clean() {
     "$fsck" -fn "$image" >fsck.log 2>&1 || cat fsck.log
     ! grep -q 'Fix? no' fsck.log && grep -q ' files ' fsck.log && echo 'LAB: clean'
+}
+# What is not guest memory, which is mapped with MAP_NORESERVE.
+private() {
+    kilobytes=$(awk '/^Anonymous:/ { kb = $2 } /^VmFlags:/ && !/ nr/ { sum += kb } END { print sum }' \
+        "/proc/$1/smaps")
+    echo "LAB: private memory $kilobytes kB"
+    [ "$kilobytes" -le "$MOST_PRIVATE" ]
 }
 heard() {
     until grep -q "$1" log; do
@@ -67,7 +77,7 @@ const SCENES: [Scene; 5] = [
         name: "two-queues",
         cpus: 2,
         script: r#"
-            boot write --cpus 2 --disk path="$image",queues=2
+            boot write --cpus 2 --machine irqchip=split --disk path="$image",queues=2
             clean
         "#,
         said: &[
@@ -99,12 +109,14 @@ const SCENES: [Scene; 5] = [
         script: r#"
             boot button --disk path="$image" >log 2>&1 &
             heard 'QBOOT-RS: waiting'
+            private "$(pidof microvm)"
             kill -TERM "$(pidof microvm)"
             wait
             cat log
             clean
         "#,
         said: &[
+            "LAB: private memory ",
             "QBOOT-RS: waiting",
             "microvm: the guest turned the machine off;",
             "LAB: clean",
@@ -146,7 +158,10 @@ pub fn cases() -> Vec<Case> {
 fn play(context: &Context<'_>, trial: &Trial, scene: &Scene) -> Run {
     context.lab()?;
     let workspace = context.workspace;
-    let script = format!("MEMORY={MEMORY} ROOT={ROOT_DISK}{PRELUDE}{}", scene.script);
+    let script = format!(
+        "MEMORY={MEMORY} ROOT={ROOT_DISK} MOST_PRIVATE={MOST_PRIVATE}{PRELUDE}{}",
+        scene.script
+    );
     let files = [
         context.kernel(Flavour::Cloud, Format::Pvh)?,
         guest::disk_initrd(workspace, Flavour::Cloud)?,
@@ -157,6 +172,10 @@ fn play(context: &Context<'_>, trial: &Trial, scene: &Scene) -> Run {
     words.extend(files.map(|path| path.to_string_lossy().into_owned()));
     let output = command_in_lab(context, trial, &words, MEMORY)?;
     reached(&output, scene.cpus)?;
+    let private = output.lines().find(|line| line.contains("private memory"));
+    if let Some(line) = private {
+        trial.remark(line.trim().to_owned());
+    }
     in_order(&output, scene.said)
 }
 

@@ -22,6 +22,9 @@ const INSTRUCTIONS: [(&str, &str, &str, u64); 6] = [
 /// Bytes of the ROM that hold something. To become 48 KiB again.
 const OCCUPIED: usize = 49 * 1024;
 
+/// Bytes of the static monitor.
+const MONITOR: usize = 2_500_000;
+
 /// Every promise.
 pub fn cases() -> Vec<Case> {
     let mut cases = vec![Case::new("qemu/promise-rom-bytes", |context, _| {
@@ -30,6 +33,13 @@ pub fn cases() -> Vec<Case> {
             format!("expected at most {OCCUPIED} bytes of ROM occupied, found {occupied}")
         })
     })];
+    cases.push(Case::new("lab/promise-monitor-bytes", |context, trial| {
+        let bytes = read(&context.lab()?.vmm)?.len();
+        trial.remark(format!("{bytes} bytes"));
+        expect(bytes <= MONITOR, || {
+            format!("expected at most {MONITOR} bytes, found {bytes}")
+        })
+    }));
     for (name, machine, kernel, budget) in INSTRUCTIONS {
         let name = format!("qemu/promise-instructions-{name}");
         cases.push(Case::new(name, move |context, trial| {
