@@ -26,6 +26,9 @@ use zerocopy::{FromZeros, IntoBytes};
 
 /// Most entries of each queue.
 const ENTRIES: u16 = 256;
+/// Most requests that are served before the driver hears of them: the first of many does not wait
+/// for the last one.
+const BATCH: u16 = 8;
 /// Most segments of a request: what a queue holds without header and status.
 const MOST_SEGMENTS: u32 = ENTRIES as u32 - 2;
 /// Most sectors of a discard or of zeroes at once: 1 GiB, so that a queue's thread comes back.
@@ -278,7 +281,7 @@ impl Device for Blk {
 
     fn serve(&self, _index: usize, queue: &mut Queue, memory: &Memory) -> Result<Served, Broken> {
         let mut used = false;
-        for _ in 0..queue.most() {
+        for _ in 0..BATCH {
             let Some(chain) = queue.take(memory)? else {
                 break;
             };

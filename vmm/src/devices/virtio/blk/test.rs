@@ -444,6 +444,27 @@ fn every_queue_is_served_by_itself() {
 }
 
 #[test]
+fn of_many_requests_the_first_do_not_wait_for_the_last() {
+    let bench = Bench::new();
+    let driver = bench.driver("");
+    driver.agree(VERSION_1);
+    driver.place(32, TABLE, 0x2000, 0x3000);
+    driver.write(0x70, 0xf);
+    driver.header(IN, 9);
+    driver.describe(TABLE, HEADER, 16, NEXT, 1);
+    driver.describe(TABLE + 16, DATA, 512, NEXT | WRITE, 2);
+    driver.describe(TABLE + 32, STATUS, 1, WRITE, 0);
+    driver.put16(0x2002, 20);
+    driver.write(0x50, 0);
+    for used in [8, 16, 20] {
+        driver.transport.serve(0).unwrap();
+        assert_eq!(driver.number(0x3002, 2), used);
+        assert!(driver.interrupted());
+    }
+    assert!(driver.transport.serve(0).is_err(), "nothing is left");
+}
+
+#[test]
 fn images_are_locked_against_writers() {
     let bench = Bench::new();
     let refused = |words: &str| Image::open(&bench.disk(words)).unwrap_err().to_string();
