@@ -67,7 +67,9 @@ pub const ROM_ALIAS_MAX_SIZE: u64 = 0x2_0000;
 pub const RESET_VECTOR: u64 = ROM_TOP - 16;
 /// I/O APIC registers.
 pub const IO_APIC_ADDR: u64 = 0xfec0_0000;
-/// Size of the I/O APIC's range.
+/// Registers of a second I/O APIC.
+pub const IO_APIC2_ADDR: u64 = 0xfec1_0000;
+/// Size of each I/O APIC's range.
 pub const IO_APIC_SIZE: u64 = 0x1000;
 /// Event selector of the ACPI generic event device: 32 bits.
 pub const GED_EVENTS_ADDR: u64 = 0xfea0_0000;
@@ -79,6 +81,8 @@ pub const VIRTIO_MMIO_ADDR: u64 = 0xfeb0_0000;
 pub const VIRTIO_MMIO_SIZE: u64 = 0x200;
 /// Slots of a machine with one I/O APIC.
 pub const VIRTIO_MMIO_SLOTS: u8 = 8;
+/// Slots of a machine with two.
+pub const VIRTIO_MMIO_MOST_SLOTS: u8 = 24;
 /// Local APIC registers.
 pub const LOCAL_APIC_ADDR: u64 = 0xfee0_0000;
 /// `q35`: configuration space of every PCI bus, memory-mapped (`PCIEXBAR`), 1 MiB a bus.

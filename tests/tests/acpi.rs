@@ -25,6 +25,7 @@ const IDENTITY: Identity = Identity {
 const LEAST: Machine = Machine {
     acpi: true,
     auto_kernel_cmdline: true,
+    ioapic2: None,
     irqchip: IrqChip::Split,
     pic: false,
     pit: false,

@@ -54,8 +54,8 @@ struct Cli {
     /// Firmware image [default: qboot-rs.rom next to this program]
     #[arg(long, value_name = "FILE")]
     bios: Option<PathBuf>,
-    /// What the machine has: acpi, auto-kernel-cmdline, pic, pit, rtc and isa-serial, each on, off
-    /// or auto; and irqchip, split or kernel
+    /// What the machine has: acpi, auto-kernel-cmdline, ioapic2, pic, pit, rtc and isa-serial, each
+    /// on, off or auto; and irqchip, split or kernel
     #[arg(long, short_alias = 'M', value_name = "KEY=VALUE,...")]
     machine: Vec<String>,
     /// Add a virtio block device made of a raw image, which is written unless it is readonly; may

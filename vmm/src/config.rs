@@ -4,7 +4,8 @@
 //! In: strings and paths from [`crate::cli`] or from a library user. Out: a [`Config`] that
 //! [`Config::validate`] has approved. Never: opens a file.
 
-use abi::layout::{PAGE_SIZE, RAM_ABOVE_4G_START, VIRTIO_MMIO_SLOTS};
+use crate::devices::virtio::Wiring;
+use abi::layout::{PAGE_SIZE, RAM_ABOVE_4G_START};
 use abi::virtio::blk::ID_BYTES;
 use std::path::PathBuf;
 
@@ -16,9 +17,6 @@ pub const MIN_MEMORY: u64 = 2 << 20;
 
 /// Most RAM: what a processor with 46 physical address bits can reach above 4 GiB.
 pub const MAX_MEMORY: u64 = (1 << 46) - RAM_ABOVE_4G_START;
-
-/// Most virtio devices: slots with an interrupt of their own.
-pub const MAX_VIRTIO: usize = VIRTIO_MMIO_SLOTS as usize;
 
 /// Most queues of a disk. Each has a thread.
 pub const MAX_DISK_QUEUES: u16 = 64;
@@ -63,6 +61,9 @@ pub struct Machine {
     pub acpi: bool,
     /// Whether virtio devices that nothing else announces go onto the kernel's command line.
     pub auto_kernel_cmdline: bool,
+    /// A second I/O APIC, which gives 24 virtio devices an interrupt each. `None`: if there are
+    /// more devices than the first has pins for.
+    pub ioapic2: Option<bool>,
     /// Where the interrupt controllers are.
     pub irqchip: IrqChip,
     /// The 8259 pair of interrupt controllers.
@@ -81,6 +82,7 @@ impl Default for Machine {
         Self {
             acpi: true,
             auto_kernel_cmdline: true,
+            ioapic2: None,
             irqchip: IrqChip::Kernel,
             pic: true,
             pit: true,
@@ -168,8 +170,8 @@ pub enum Error {
     Serial(String),
     /// Not a choice of parts.
     #[error(
-        "--machine {0}: expected KEY=VALUE with a key out of acpi, auto-kernel-cmdline, pic, pit, \
-         rtc and isa-serial, and a value out of on, off and auto; or irqchip=split or kernel"
+        "--machine {0}: expected KEY=VALUE with a key out of acpi, auto-kernel-cmdline, ioapic2, \
+         pic, pit, rtc and isa-serial, and a value out of on, off and auto; or irqchip=split or kernel"
     )]
     Machine(String),
     /// A part that no machine of ours is without.
@@ -178,6 +180,12 @@ pub enum Error {
          interrupt controllers come with a PIC"
     )]
     Pic,
+    /// A second I/O APIC that nobody has, or nobody would know of.
+    #[error(
+        "--machine ioapic2=on: expected irqchip=split and acpi=on to go with it, found {0}, and \
+         {1}"
+    )]
+    IoApic2(&'static str, &'static str),
     /// COM1 leads somewhere, but is not there.
     #[error("--serial: expected a machine with a serial port, found --machine isa-serial=off")]
     SerialAlone,
@@ -189,8 +197,16 @@ pub enum Error {
     )]
     Disk(String),
     /// More devices than places for them.
-    #[error("--disk, --rng: expected at most {MAX_VIRTIO} virtio devices, found {0}")]
-    Virtio(usize),
+    #[error(
+        "--disk, --rng: expected at most {most} virtio devices, as many as there are interrupts \
+         for (24 with --machine acpi=on,irqchip=split,ioapic2=on), found {found}"
+    )]
+    Virtio {
+        /// Places.
+        most: u8,
+        /// Devices.
+        found: usize,
+    },
     /// Not a description of a file.
     #[error("--fw-cfg {0}: expected name=NAME,string=TEXT or name=NAME,file=PATH")]
     FwCfg(String),
@@ -207,6 +223,23 @@ impl Config {
     #[must_use]
     pub fn virtio_devices(&self) -> usize {
         self.disks.len() + usize::from(self.rng)
+    }
+
+    /// How its virtio devices are wired.
+    #[must_use]
+    pub fn wiring(&self) -> Wiring {
+        let Machine {
+            acpi,
+            ioapic2,
+            irqchip,
+            ..
+        } = self.machine;
+        let many = self.virtio_devices() > usize::from(Wiring::One.slots());
+        match irqchip {
+            _ if !acpi => Wiring::Isa,
+            IrqChip::Split if ioapic2.unwrap_or(many) => Wiring::Two,
+            IrqChip::Split | IrqChip::Kernel => Wiring::One,
+        }
     }
 
     /// Refuses what no machine can be built from.
@@ -228,8 +261,9 @@ impl Config {
         if !self.machine.isa_serial && self.serial != SerialTarget::None {
             return Err(Error::SerialAlone);
         }
-        if self.virtio_devices() > MAX_VIRTIO {
-            return Err(Error::Virtio(self.virtio_devices()));
+        let (most, found) = (self.wiring().slots(), self.virtio_devices());
+        if found > usize::from(most) {
+            return Err(Error::Virtio { most, found });
         }
         Ok(())
     }
@@ -264,15 +298,17 @@ pub fn parse_machine<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Mac
     for pair in texts.into_iter().flat_map(|text| text.split(',')) {
         let refuse = || Error::Machine(pair.into());
         let (key, value) = pair.split_once('=').ok_or_else(refuse)?;
-        let pick = |auto| match value {
-            "on" => Ok(true),
-            "off" => Ok(false),
-            "auto" => Ok(auto),
+        let choice = || match value {
+            "on" => Ok(Some(true)),
+            "off" => Ok(Some(false)),
+            "auto" => Ok(None),
             _ => Err(refuse()),
         };
+        let pick = |auto| choice().map(|choice| choice.unwrap_or(auto));
         match key {
             "acpi" => machine.acpi = pick(auto.acpi)?,
             "auto-kernel-cmdline" => machine.auto_kernel_cmdline = pick(auto.auto_kernel_cmdline)?,
+            "ioapic2" => machine.ioapic2 = choice()?,
             "irqchip" => {
                 machine.irqchip = match value {
                     "kernel" => IrqChip::Kernel,
@@ -289,6 +325,14 @@ pub fn parse_machine<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Mac
     }
     if machine.irqchip == IrqChip::Kernel && !machine.pic {
         return Err(Error::Pic);
+    }
+    if machine.ioapic2 == Some(true) {
+        if machine.irqchip == IrqChip::Kernel {
+            return Err(Error::IoApic2("irqchip=kernel", "KVM has only one"));
+        }
+        if !machine.acpi {
+            return Err(Error::IoApic2("acpi=off", "MP tables tell of one"));
+        }
     }
     Ok(machine)
 }
@@ -430,6 +474,7 @@ mod test {
             Machine {
                 acpi: true,
                 auto_kernel_cmdline: false,
+                ioapic2: None,
                 irqchip: IrqChip::Kernel,
                 pic: true,
                 pit: false,
@@ -460,7 +505,7 @@ mod test {
         ] {
             let sentence = parse_machine([text]).unwrap_err().to_string();
             assert!(
-                sentence.contains("acpi, auto-kernel-cmdline, pic, pit, rtc and isa-serial")
+                sentence.contains("cmdline, ioapic2, pic, pit, rtc and isa-serial")
                     && sentence.contains("on, off and auto; or irqchip=split or kernel"),
                 "{sentence}"
             );
@@ -472,6 +517,12 @@ mod test {
         let refusal = |text: &str| parse_machine([text]).unwrap_err().to_string();
         let sentence = refusal("rtc=on,pic=off");
         assert!(sentence.starts_with("--machine pic=off: expected irqchip=split"));
+        for found in ["irqchip=kernel", "irqchip=split,acpi=off"] {
+            let sentence = refusal(&format!("ioapic2=on,{found}"));
+            let expected = "--machine ioapic2=on: expected irqchip=split and acpi=on";
+            assert!(sentence.starts_with(expected), "{sentence}");
+        }
+        parse_machine(["ioapic2=on,irqchip=split", "ioapic2=off,irqchip=kernel"]).unwrap();
     }
 
     #[test]

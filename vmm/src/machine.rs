@@ -19,10 +19,10 @@ use crate::devices::mmio::Mmio;
 use crate::devices::pic;
 use crate::devices::pit::{self, PIT_IRQ, Pit};
 use crate::devices::serial::{COM1_IRQ, Com1};
-use crate::devices::virtio::Device;
 use crate::devices::virtio::blk::{Blk, Image};
 use crate::devices::virtio::mmio::{QUEUE_NOTIFY, Transport};
 use crate::devices::virtio::rng::Rng;
+use crate::devices::virtio::{Device, Wiring};
 use crate::hypervisor::{self, Controllers, Kvm, Vcpu, Vm};
 use crate::memory::Memory;
 use crate::processor::{self, PanicGuard, Shared};
@@ -89,7 +89,6 @@ pub struct Machine {
     preload: Option<boot::Preload>,
     /// COM1 and its interrupt line.
     com1: Option<(Arc<Com1>, Line)>,
-    acpi: bool,
     controllers: Controllers,
     cpus: u32,
     reboot: bool,
@@ -129,7 +128,8 @@ impl Machine {
             virtio.push((*slot, Arc::new(transport)));
         }
         let split = parts.irqchip == IrqChip::Split;
-        let interrupts = split.then(|| Arc::new(Interrupts::new(parts.pic)));
+        let io_apics = if config.wiring() == Wiring::Two { 2 } else { 1 };
+        let interrupts = split.then(|| Arc::new(Interrupts::new(io_apics, parts.pic)));
         let mmio =
             Mmio::new(parts.acpi.then(Ged::default), virtio).with_interrupts(interrupts.clone());
         let dma = config.fw_cfg_dma.then(|| memory.clone());
@@ -198,10 +198,11 @@ impl Machine {
             rom: boot.rom,
             preload: boot.preload,
             com1,
-            acpi: parts.acpi,
             controllers: match parts.irqchip {
                 IrqChip::Kernel => Controllers::Kernel { pit: parts.pit },
-                IrqChip::Split => Controllers::Split { pins: PINS },
+                IrqChip::Split => Controllers::Split {
+                    pins: PINS * io_apics,
+                },
             },
             cpus: config.cpus,
             reboot: config.reboot,
@@ -313,7 +314,7 @@ impl Machine {
             vm.connect(line, RTC_IRQ)?;
         }
         for (slot, transport) in self.shared.mmio.virtio() {
-            let irq = slot.interrupt(self.acpi);
+            let irq = slot.interrupt();
             if !self.is_watched(irq) {
                 vm.connect(transport.line(), irq)?;
                 counted.push(irq);
@@ -422,7 +423,7 @@ impl Machine {
             add(alarm, Awaited::Alarm)?;
         }
         for (index, (slot, transport)) in (0..).zip(self.shared.mmio.virtio()) {
-            if self.is_watched(slot.interrupt(self.acpi)) {
+            if self.is_watched(slot.interrupt()) {
                 add(transport.line().as_raw_fd(), Awaited::Virtio(index))?;
             }
         }
@@ -443,7 +444,7 @@ impl Machine {
                 };
                 // None if a reset has taken it back.
                 if transport.line().read().is_ok() {
-                    interrupts.pulse(slot.interrupt(self.acpi))?;
+                    interrupts.pulse(slot.interrupt())?;
                 }
                 Ok(())
             }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The I/O APIC under any sequence of accesses and lines: what it sends are interrupts, KVM is
+//! The I/O APICs under any sequence of accesses and lines: what it sends are interrupts, KVM is
 //! told only of what it serves, and a level is not sent again before it has ended.
 
 use super::input::Input;
@@ -11,7 +11,7 @@ use vmm::devices::ioapic::Message;
 /// Offsets of the registers.
 const OFFSETS: [u64; 3] = [0, 0x10, 0x40];
 /// Interrupts whose edges come by event counter.
-const COUNTED: [u32; 2] = [4, 23];
+const COUNTED: [u32; 2] = [4, 47];
 
 /// What the local APICs and KVM are told.
 #[derive(Clone, Debug, Default)]
@@ -28,7 +28,7 @@ impl Output for Wire {
         assert!(routes.is_sorted_by(|one, next| one.0 < next.0));
         for (irq, message) in routes {
             check(*message);
-            assert!(*irq < 24);
+            assert!(*irq < 48);
             assert!(COUNTED.contains(irq) || message.is_level());
         }
         Ok(())
@@ -46,34 +46,40 @@ fn check(message: Message) {
 
 /// Accesses to registers, levels of lines, and ends of interrupts.
 pub fn ioapic(data: &[u8]) {
-    let (interrupts, wire) = (Interrupts::new(true), Wire::default());
+    let (interrupts, wire) = (Interrupts::new(2, true), Wire::default());
     interrupts.connect(Box::new(wire.clone()), &COUNTED);
     let sent = || std::mem::take(&mut *wire.0.lock().expect("no panic"));
     let mut input = Input(data);
     while !input.is_empty() {
         let kind = input.u8();
+        // Two, and one that is not there.
+        let chip = usize::from(kind >> 6) % 3;
         match kind % 6 {
             0 => {
                 let mut data = [0xaa; 8];
                 let width = 1 << (kind >> 4 & 3);
-                interrupts.read(input.near(&OFFSETS), &mut data[..width]);
+                interrupts.read(chip, input.near(&OFFSETS), &mut data[..width]);
                 assert!(width == 4 || data[..width].iter().all(|byte| *byte == 0));
             }
             1 => {
                 let width = 1 << (kind >> 4 & 3);
                 let offset = input.near(&OFFSETS);
                 let data = input.array::<8>();
-                interrupts.write(offset, &data[..width]).expect("a wire");
+                interrupts
+                    .write(chip, offset, &data[..width])
+                    .expect("a wire");
             }
             2 => {
                 // A register of a pin that exists.
                 let index = 0x10 + input.u8() % 48;
-                interrupts.write(0, &[index, 0, 0, 0]).expect("a wire");
+                interrupts
+                    .write(chip, 0, &[index, 0, 0, 0])
+                    .expect("a wire");
                 let value = input.array::<4>();
-                interrupts.write(0x10, &value).expect("a wire");
+                interrupts.write(chip, 0x10, &value).expect("a wire");
             }
             3 => {
-                let irq = u32::from(input.u8() % 32);
+                let irq = u32::from(input.u8() % 52);
                 sent();
                 interrupts.set(irq, kind & 0x80 != 0).expect("a wire");
                 interrupts.set(irq, kind & 0x80 != 0).expect("a wire");
@@ -96,7 +102,7 @@ pub fn ioapic(data: &[u8]) {
     }
     interrupts.reset();
     sent();
-    for irq in 0..32 {
+    for irq in 0..52 {
         interrupts.pulse(irq).expect("a wire");
         assert!(!interrupts.is_heard(irq));
     }

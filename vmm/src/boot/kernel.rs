@@ -37,7 +37,7 @@ pub(super) fn load(
     if !config.machine.acpi && config.machine.auto_kernel_cmdline {
         // Nothing else announces them.
         for slot in slots {
-            let (address, interrupt) = (slot.address(), slot.interrupt(false));
+            let (address, interrupt) = (slot.address(), slot.interrupt());
             let device = format!("virtio_mmio.device={VIRTIO_MMIO_SIZE}@{address:#x}:{interrupt}");
             if !cmdline.is_empty() {
                 cmdline.push(' ');

@@ -142,7 +142,9 @@ pub fn prepare(config: &Config) -> Result<Boot, Error> {
         });
     }
     let layout = Layout::new(config.memory, rom.size());
-    let slots: Vec<_> = Slot::all().take(config.virtio_devices()).collect();
+    let slots: Vec<_> = Slot::all(config.wiring())
+        .take(config.virtio_devices())
+        .collect();
     let mut items = machine_items(config, &layout, &slots)?;
     let preload = kernel::load(config, &layout, &slots, &mut items)?;
     items.check()?;
@@ -199,7 +201,7 @@ fn machine_items(config: &Config, layout: &Layout, slots: &[Slot]) -> Result<Ite
     items.set(Key::IRQ0_OVERRIDE, 1u32.to_le_bytes().to_vec());
     items.add_file(file::E820, e820::table(layout))?;
     if config.machine.acpi {
-        let acpi = acpi::files(&config.machine, config.cpus, slots);
+        let acpi = acpi::files(&config.machine, config.wiring(), config.cpus, slots);
         items.add_file(file::ACPI_RSDP, acpi.rsdp)?;
         items.add_file(file::ACPI_TABLES, acpi.tables)?;
         items.add_file(file::TABLE_LOADER, acpi.script)?;

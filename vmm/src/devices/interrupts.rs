@@ -7,7 +7,7 @@
 //! nobody here; and, of the 8259 pair, that the first processor is asked for an acknowledge cycle.
 //!
 //! ISA interrupt n arrives at input n of the 8259 pair and at pin n of the I/O APIC, except that
-//! the timer's arrives at pin 2.
+//! the timer's arrives at pin 2. Interrupts from 24 on are those of the second I/O APIC's pins.
 
 use super::bus::lock;
 use super::ioapic::{IoApic, Message, PINS};
@@ -48,7 +48,7 @@ pub struct Interrupts {
 
 #[derive(Debug, Default)]
 struct State {
-    io_apic: IoApic,
+    io_apics: Vec<IoApic>,
     pic: Option<Pic>,
     output: Option<Box<dyn Output>>,
     /// Interrupts whose edges come by event counter, a bit each.
@@ -58,10 +58,11 @@ struct State {
 }
 
 impl Interrupts {
-    /// Controllers with or without a 8259 pair.
+    /// So many I/O APICs, and with `pic` an 8259 pair.
     #[must_use]
-    pub fn new(pic: bool) -> Self {
+    pub fn new(io_apics: u32, pic: bool) -> Self {
         let state = State {
+            io_apics: (0..io_apics).map(|_| IoApic::default()).collect(),
             pic: pic.then(Pic::default),
             ..State::default()
         };
@@ -81,7 +82,7 @@ impl Interrupts {
     /// What a machine reset does. The lines are as high as they were.
     pub fn reset(&self) {
         let mut state = lock(&self.state);
-        state.io_apic.reset();
+        state.io_apics.iter_mut().for_each(IoApic::reset);
         if let Some(pic) = &mut state.pic {
             pic.reset();
         }
@@ -102,15 +103,18 @@ impl Interrupts {
         lock(&self.state).output = None;
     }
 
-    /// A guest read of the I/O APIC.
-    pub fn read(&self, offset: u64, data: &mut [u8]) {
-        lock(&self.state).io_apic.read(offset, data);
+    /// A guest read of I/O APIC `index`. One that is not there is zero.
+    pub fn read(&self, index: usize, offset: u64, data: &mut [u8]) {
+        match lock(&self.state).io_apics.get(index) {
+            Some(io_apic) => io_apic.read(offset, data),
+            None => data.fill(0),
+        }
     }
 
-    /// A guest write of the I/O APIC. Fails if the host refuses what follows from it.
-    pub fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+    /// A guest write of I/O APIC `index`. Fails if the host refuses what follows from it.
+    pub fn write(&self, index: usize, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut state = lock(&self.state);
-        state.drive(|io_apic, send| io_apic.write(offset, data, send))?;
+        state.drive(index, |io_apic, send| io_apic.write(offset, data, send))?;
         state.settle()
     }
 
@@ -151,7 +155,8 @@ impl Interrupts {
             CASCADE => return Ok(()),
             _ => irq,
         };
-        state.drive(|io_apic, send| io_apic.set_pin(pin, high, send))
+        let (index, pin) = place(pin);
+        state.drive(index, |io_apic, send| io_apic.set_pin(pin, high, send))
     }
 
     /// A device raises its line for a moment.
@@ -163,7 +168,12 @@ impl Interrupts {
     /// A local APIC is done with a level-triggered interrupt.
     pub fn end_of_interrupt(&self, vector: u8) -> io::Result<()> {
         let mut state = lock(&self.state);
-        state.drive(|io_apic, send| io_apic.end_of_interrupt(vector, send))
+        for index in 0..state.io_apics.len() {
+            state.drive(index, |io_apic, send| {
+                io_apic.end_of_interrupt(vector, send);
+            })?;
+        }
+        Ok(())
     }
 
     /// Whether the 8259 pair asks the first processor for an acknowledge cycle.
@@ -185,7 +195,10 @@ impl Interrupts {
     /// timer's nor the cascade's.
     #[must_use]
     pub fn is_heard(&self, irq: u32) -> bool {
-        lock(&self.state).io_apic.is_open(irq)
+        let (index, pin) = place(irq);
+        let state = lock(&self.state);
+        let io_apic = state.io_apics.get(index);
+        io_apic.is_some_and(|io_apic| io_apic.is_open(pin))
     }
 
     /// Notes whether the 8259 pair asks, and asks when it begins to.
@@ -199,14 +212,19 @@ impl Interrupts {
 }
 
 impl State {
-    /// Lets `action` happen to the I/O APIC and sends what it gives. The first error counts.
+    /// Lets `action` happen to I/O APIC `index`, if it is there, and sends what it gives. The first
+    /// error counts.
     fn drive(
         &mut self,
+        index: usize,
         action: impl FnOnce(&mut IoApic, &mut dyn FnMut(Message)),
     ) -> io::Result<()> {
         let mut result = Ok(());
         let output = &self.output;
-        action(&mut self.io_apic, &mut |message| {
+        let Some(io_apic) = self.io_apics.get_mut(index) else {
+            return Ok(());
+        };
+        action(io_apic, &mut |message| {
             if let (Some(output), Ok(())) = (output, &result) {
                 result = output.send(message);
             }
@@ -220,9 +238,14 @@ impl State {
         let Some(output) = &self.output else {
             return Ok(());
         };
-        let routes: Vec<_> = (0..PINS)
-            .filter_map(|pin| Some((pin, self.io_apic.message(pin)?)))
-            .filter(|(pin, message)| self.counted & bit(*pin) != 0 || message.is_level())
+        let pins = self.io_apics.iter().flat_map(|io_apic| {
+            let messages = (0..PINS).map(|pin| io_apic.message(pin));
+            messages.collect::<Vec<_>>()
+        });
+        let routes: Vec<_> = (0..)
+            .zip(pins)
+            .filter_map(|(irq, message)| Some((irq, message?)))
+            .filter(|(irq, message)| self.counted & bit(*irq) != 0 || message.is_level())
             .collect();
         if routes != self.routes {
             output.route(&routes)?;
@@ -230,6 +253,12 @@ impl State {
         }
         Ok(())
     }
+}
+
+/// The I/O APIC at which this one of all pins is, and which of its own.
+fn place(pin: u32) -> (usize, u32) {
+    let index = usize::try_from(pin / PINS).unwrap_or(usize::MAX);
+    (index, pin % PINS)
 }
 
 fn bit(irq: u32) -> u64 {
@@ -275,14 +304,14 @@ mod test {
     }
 
     fn machine() -> (Interrupts, Wire) {
-        let (interrupts, wire) = (Interrupts::new(true), Wire::default());
-        interrupts.connect(Box::new(wire.clone()), &[4, 23]);
+        let (interrupts, wire) = (Interrupts::new(2, true), Wire::default());
+        interrupts.connect(Box::new(wire.clone()), &[4, 47]);
         (interrupts, wire)
     }
 
     fn set(interrupts: &Interrupts, index: u32, value: u32) {
-        interrupts.write(0, &index.to_le_bytes()).unwrap();
-        interrupts.write(0x10, &value.to_le_bytes()).unwrap();
+        interrupts.write(0, 0, &index.to_le_bytes()).unwrap();
+        interrupts.write(0, 0x10, &value.to_le_bytes()).unwrap();
     }
 
     #[test]
@@ -314,6 +343,40 @@ mod test {
             [vec![(4, 0x4031)], vec![(4, 0x4031), level], vec![level]]
         );
         assert!(wire.0.lock().unwrap().sent.is_empty());
+    }
+
+    #[test]
+    fn the_second_io_apic_has_the_interrupts_from_24_on() {
+        let (interrupts, wire) = machine();
+        let write = |offset, value: u32| {
+            let word = value.to_le_bytes();
+            interrupts.write(1, offset, &word).unwrap();
+        };
+        for (index, value) in [(0x10, 0x8041), (0x3e, 0x42)] {
+            write(0, index);
+            write(0x10, value);
+        }
+        for irq in [0, 24, 47, 48] {
+            interrupts.pulse(irq).unwrap();
+        }
+        assert!(interrupts.is_heard(47) && !interrupts.is_heard(23) && !interrupts.is_heard(48));
+        assert_eq!(wire.0.lock().unwrap().sent, [0xc041, 0x4042]);
+        interrupts.set(24, true).unwrap();
+        interrupts.end_of_interrupt(0x41).unwrap();
+        let told = wire.0.lock().unwrap();
+        assert_eq!(told.sent[2..], [0xc041]);
+        let level = (24, 0xc041);
+        assert_eq!(told.routes, [vec![level], vec![level, (47, 0x4042)]]);
+    }
+
+    #[test]
+    fn an_io_apic_that_is_not_there_is_zero() {
+        let interrupts = Interrupts::new(1, false);
+        interrupts.write(1, 0, &[1, 0, 0, 0]).unwrap();
+        let mut word = [0xaa; 4];
+        interrupts.read(1, 0, &mut word);
+        assert_eq!(word, [0; 4]);
+        interrupts.pulse(24).unwrap();
     }
 
     #[test]
@@ -362,13 +425,13 @@ mod test {
 
     #[test]
     fn without_a_8259_pair_nobody_has_its_ports() {
-        let interrupts = Interrupts::new(false);
+        let interrupts = Interrupts::new(2, false);
         assert!(!interrupts.write_port(0x20, 0x11));
         assert_eq!(interrupts.read_port(0x21), None);
         interrupts.pulse(0).unwrap();
         assert!(!interrupts.asks());
         assert_eq!(interrupts.acknowledge(), None);
-        assert_eq!(Interrupts::new(true).read_port(0x22), None);
+        assert_eq!(Interrupts::new(2, true).read_port(0x22), None);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::ged::Ged;
 use super::interrupts::Interrupts;
 use super::virtio::Slot;
 use super::virtio::mmio::Transport;
-use abi::layout::{IO_APIC_ADDR, IO_APIC_SIZE, VIRTIO_MMIO_SIZE};
+use abi::layout::{IO_APIC_ADDR, IO_APIC_SIZE, IO_APIC2_ADDR, VIRTIO_MMIO_SIZE};
 use std::io;
 use std::sync::{Arc, Mutex};
 
@@ -66,8 +66,8 @@ impl Mmio {
 
     /// A guest read.
     pub fn read(&self, address: u64, data: &mut [u8]) {
-        if let Some((interrupts, offset)) = self.io_apic(address) {
-            return interrupts.read(offset, data);
+        if let Some((interrupts, index, offset)) = self.io_apic(address) {
+            return interrupts.read(index, offset, data);
         }
         match (self.find(address), &self.ged) {
             (Some((transport, offset)), _) => transport.read(offset, data),
@@ -78,8 +78,8 @@ impl Mmio {
 
     /// A guest write. Fails if the host refuses what follows from it.
     pub fn write(&self, address: u64, data: &[u8]) -> io::Result<Option<Event>> {
-        if let Some((interrupts, offset)) = self.io_apic(address) {
-            return interrupts.write(offset, data).map(|()| None);
+        if let Some((interrupts, index, offset)) = self.io_apic(address) {
+            return interrupts.write(index, offset, data).map(|()| None);
         }
         match (self.find(address), &self.ged) {
             (Some((transport, offset)), _) => transport.write(offset, data).map(|()| None),
@@ -88,11 +88,14 @@ impl Mmio {
         }
     }
 
-    /// The I/O APIC, if it is at `address`, and the offset in its registers.
-    fn io_apic(&self, address: u64) -> Option<(&Interrupts, u64)> {
-        let offset = address.checked_sub(IO_APIC_ADDR)?;
-        let offset = Some(offset).filter(|offset| *offset < IO_APIC_SIZE)?;
-        Some((self.interrupts.as_deref()?, offset))
+    /// The I/O APIC at `address`: where it is, which one, and the offset in its registers.
+    fn io_apic(&self, address: u64) -> Option<(&Interrupts, usize, u64)> {
+        let starts = [IO_APIC_ADDR, IO_APIC2_ADDR];
+        let (index, offset) = starts.iter().enumerate().find_map(|(index, start)| {
+            let offset = address.checked_sub(*start)?;
+            (offset < IO_APIC_SIZE).then_some((index, offset))
+        })?;
+        Some((self.interrupts.as_deref()?, index, offset))
     }
 
     /// The virtio device at `address`, and the offset in its registers.

@@ -17,8 +17,8 @@
 //! | addresses | device |
 //! |-----------|--------|
 //! | 0xfea00000–0xfea00003, 0xfea00200–0xfea00202 | [`ged`] |
-//! | 0xfeb00000–0xfeb00fff, 0x200 a slot | [`virtio`] |
-//! | 0xfec00000–0xfec00fff | [`ioapic`], where it is not KVM's |
+//! | 0xfeb00000–0xfeb02fff, 0x200 a slot | [`virtio`] |
+//! | 0xfec00000–0xfec00fff, 0xfec10000–0xfec10fff | [`ioapic`], where they are not KVM's |
 //!
 //! Local APICs are KVM's, and with `irqchip=kernel` also the I/O APIC, 8259, 8254 and port 0x61.
 //! Every other port reads as ones, every other address without memory as zero.

@@ -71,10 +71,11 @@ const ENDINGS: [Ending; 4] = [
 ];
 
 /// Interrupt controllers in KVM and out of it, with all that a PC has and without.
-const WIRINGS: [(&str, u32, &str); 6] = [
+const WIRINGS: [(&str, u32, &str); 7] = [
     ("kernel", 4, "irqchip=kernel"),
     ("split", 1, "irqchip=split"),
     ("split", 4, "irqchip=split"),
+    ("split-ioapic2", 2, "irqchip=split,ioapic2=on"),
     ("split-least", 2, "irqchip=split,pic=off,pit=off,rtc=off"),
     ("split-no-acpi", 1, "irqchip=split,acpi=off"),
     ("split-no-acpi", 2, "irqchip=split,acpi=off"),

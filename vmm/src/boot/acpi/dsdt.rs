@@ -153,7 +153,7 @@ fn virtio(slot: Slot) -> Vec<u8> {
                 Path::new("_CRS"),
                 &ResourceTemplate::new(vec![
                     &Memory32Fixed::new(true, first, size),
-                    &edge(slot.interrupt(true)),
+                    &edge(slot.interrupt()),
                 ]),
             ),
         ],

@@ -6,7 +6,9 @@
 
 use super::table as with_header;
 use crate::config::Machine;
-use abi::layout::{IO_APIC_ADDR, LOCAL_APIC_ADDR};
+use crate::devices::ioapic::PINS;
+use crate::devices::virtio::Wiring;
+use abi::layout::{IO_APIC_ADDR, IO_APIC2_ADDR, LOCAL_APIC_ADDR};
 use acpi_tables::Aml;
 use acpi_tables::madt::{EnabledStatus, IoApic, ProcessorLocalApic};
 
@@ -24,7 +26,7 @@ const EVERYBODY: u8 = 0xff;
 const TIMER_PIN: u8 = 2;
 
 /// The table of a machine with `cpus` processors, whose APIC IDs count from 0.
-pub(super) fn table(machine: &Machine, cpus: u32) -> Vec<u8> {
+pub(super) fn table(machine: &Machine, wiring: Wiring, cpus: u32) -> Vec<u8> {
     let mut body = Vec::new();
     body.extend_from_slice(&address(LOCAL_APIC_ADDR).to_le_bytes());
     let flags = if machine.pic { PCAT_COMPAT } else { 0 };
@@ -34,6 +36,9 @@ pub(super) fn table(machine: &Machine, cpus: u32) -> Vec<u8> {
         ProcessorLocalApic::new(id, id, EnabledStatus::Enabled).to_aml_bytes(&mut body);
     }
     IoApic::new(0, address(IO_APIC_ADDR), 0).to_aml_bytes(&mut body);
+    if wiring == Wiring::Two {
+        IoApic::new(1, address(IO_APIC2_ADDR), PINS).to_aml_bytes(&mut body);
+    }
     if machine.pit {
         // Bus 0 (ISA), interrupt 0, its number at the I/O APIC, trigger and polarity as ISA has.
         body.extend([SOURCE_OVERRIDE, 10, 0, 0, TIMER_PIN, 0, 0, 0, 0, 0]);

@@ -18,7 +18,7 @@ mod madt;
 
 use super::table_loader::Script;
 use crate::config::Machine;
-use crate::devices::virtio::Slot;
+use crate::devices::virtio::{Slot, Wiring};
 use abi::fw_cfg::file::{ACPI_RSDP, ACPI_TABLES};
 use abi::table_loader::{ZONE_FSEG, ZONE_HIGH};
 use acpi_tables::Aml;
@@ -59,11 +59,11 @@ pub(super) struct Files {
 ///
 /// Each table's checksum is right as it stands, with offsets in place of addresses. So only what
 /// receives an address is summed up again by firmware.
-pub(super) fn files(machine: &Machine, cpus: u32, slots: &[Slot]) -> Files {
+pub(super) fn files(machine: &Machine, wiring: Wiring, cpus: u32, slots: &[Slot]) -> Files {
     let mut tables = Vec::new();
     let dsdt = append(&mut tables, &dsdt::table(machine, slots));
     let fadt = append(&mut tables, &fadt::table(machine, dsdt.start));
-    let madt = append(&mut tables, &madt::table(machine, cpus));
+    let madt = append(&mut tables, &madt::table(machine, wiring, cpus));
     let mut root = XSDT::new(OEM_ID, OEM_TABLE_ID, OEM_REVISION);
     for table in [&fadt, &madt] {
         root.add_entry(table.start.into());
@@ -132,6 +132,7 @@ mod test {
     const NOTHING: Machine = Machine {
         acpi: true,
         auto_kernel_cmdline: true,
+        ioapic2: None,
         irqchip: IrqChip::Split,
         pic: false,
         pit: false,
@@ -159,7 +160,7 @@ mod test {
     fn every_table_adds_up_before_anything_is_connected() {
         for machine in [Machine::default(), NOTHING] {
             for cpus in [1, 2, 255] {
-                let files = files(&machine, cpus, &[]);
+                let files = files(&machine, Wiring::One, cpus, &[]);
                 let tables = split(&files.tables);
                 let names: Vec<_> = tables.iter().map(|table| &table[..4]).collect();
                 assert_eq!(names, [b"DSDT", b"FACP", b"APIC", b"XSDT"]);
@@ -173,7 +174,7 @@ mod test {
 
     #[test]
     fn every_pointer_is_an_offset_of_what_it_points_to() {
-        let files = files(&Machine::default(), 3, &[]);
+        let files = files(&Machine::default(), Wiring::One, 3, &[]);
         let at = |offset: u64| &files.tables[usize::try_from(offset).unwrap()..][..4];
         let number = |bytes: &[u8]| u64::from_le_bytes(bytes[..8].try_into().unwrap());
         let xsdt = number(&files.rsdp[24..]);
@@ -187,7 +188,7 @@ mod test {
 
     #[test]
     fn the_script_has_only_commands_that_every_firmware_knows() {
-        let files = files(&Machine::default(), 1, &[]);
+        let files = files(&Machine::default(), Wiring::One, 1, &[]);
         let commands: Vec<_> = files.script.chunks(128).map(|record| record[0]).collect();
         assert_eq!(commands, [1, 1, 2, 2, 3, 2, 2, 3, 2, 3]);
     }
@@ -211,7 +212,7 @@ mod test {
     #[test]
     fn the_madt_names_every_processor_and_where_the_timer_is() {
         for cpus in [1u8, 2, 255] {
-            let madt = madt::table(&Machine::default(), cpus.into());
+            let madt = madt::table(&Machine::default(), Wiring::One, cpus.into());
             let (processors, rest) = madt[44..].split_at(8 * usize::from(cpus));
             for (id, entry) in (0..cpus).zip(processors.chunks(8)) {
                 assert_eq!(entry, [0, 8, id, id, 1, 0, 0, 0]);
@@ -220,10 +221,26 @@ mod test {
             assert_eq!(rest[12..22], [2, 10, 0, 0, 2, 0, 0, 0, 0, 0]);
             assert_eq!(rest[22..], [4, 6, 255, 0, 0, 1]);
         }
-        assert_eq!(madt::table(&Machine::default(), 1)[40..44], [1, 0, 0, 0]);
-        let madt = madt::table(&NOTHING, 1);
+        assert_eq!(
+            madt::table(&Machine::default(), Wiring::One, 1)[40..44],
+            [1, 0, 0, 0]
+        );
+        let madt = madt::table(&NOTHING, Wiring::One, 1);
         assert_eq!(madt[40..44], [0; 4], "there is no 8259 pair");
         assert_eq!(madt[64..], [4, 6, 255, 0, 0, 1]);
+    }
+
+    #[test]
+    fn a_second_io_apic_is_in_the_madt_and_its_pins_in_the_dsdt() {
+        let madt = madt::table(&NOTHING, Wiring::Two, 1);
+        assert_eq!(madt[52..64], *b"\x01\x0c\0\0\0\0\xc0\xfe\0\0\0\0");
+        assert_eq!(madt[64..76], *b"\x01\x0c\x01\0\0\0\xc1\xfe\x18\0\0\0");
+        let slots: Vec<_> = Slot::all(Wiring::Two).collect();
+        let dsdt = dsdt::table(&Machine::default(), &slots);
+        for (name, interrupt) in [(b"VR00", 24), (b"VR23", 47)] {
+            assert!(contains(&dsdt, name));
+            assert!(contains(&dsdt, &[0x89, 6, 0, 0b11, 1, interrupt, 0, 0, 0]));
+        }
     }
 
     #[test]
@@ -240,7 +257,7 @@ mod test {
 
     #[test]
     fn the_dsdt_names_every_virtio_device() {
-        let slots: Vec<_> = Slot::all().take(2).collect();
+        let slots: Vec<_> = Slot::all(Wiring::One).take(2).collect();
         let dsdt = dsdt::table(&Machine::default(), &slots);
         for (name, address, interrupt) in [(b"VR07", 0xe00u16, 23), (b"VR06", 0xc00, 22)] {
             assert!(contains(&dsdt, name));

@@ -19,7 +19,7 @@ pub mod rng;
 mod test;
 
 use crate::memory::Memory;
-use abi::layout::{VIRTIO_MMIO_ADDR, VIRTIO_MMIO_SIZE, VIRTIO_MMIO_SLOTS};
+use abi::layout::{VIRTIO_MMIO_ADDR, VIRTIO_MMIO_MOST_SLOTS, VIRTIO_MMIO_SIZE, VIRTIO_MMIO_SLOTS};
 use queue::{Broken, Queue};
 use std::fmt::Debug;
 
@@ -62,32 +62,66 @@ pub struct Served {
     pub more: bool,
 }
 
+/// Where the interrupts of the slots arrive, and so how many slots there are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Wiring {
+    /// At interrupts of ISA's, which the MP tables announce: a machine without ACPI.
+    Isa,
+    /// At the last pins of the only I/O APIC.
+    One,
+    /// At all pins of the second I/O APIC.
+    Two,
+}
+
+impl Wiring {
+    /// Number of slots.
+    #[must_use]
+    pub const fn slots(self) -> u8 {
+        match self {
+            Self::Isa | Self::One => VIRTIO_MMIO_SLOTS,
+            Self::Two => VIRTIO_MMIO_MOST_SLOTS,
+        }
+    }
+
+    /// Interrupt of the first slot.
+    const fn first(self) -> u32 {
+        match self {
+            Self::Isa => 5,
+            Self::One => 16,
+            Self::Two => 24,
+        }
+    }
+}
+
 /// A place for a device: an address and an interrupt.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Slot(u8);
+pub struct Slot {
+    number: u8,
+    wiring: Wiring,
+}
 
 impl Slot {
     /// The slots of a machine in the order in which QEMU's `microvm` fills them: from the top.
-    pub fn all() -> impl Iterator<Item = Self> {
-        (0..VIRTIO_MMIO_SLOTS).rev().map(Self)
+    pub fn all(wiring: Wiring) -> impl Iterator<Item = Self> {
+        let numbers = (0..wiring.slots()).rev();
+        numbers.map(move |number| Self { number, wiring })
     }
 
     /// Its number.
     #[must_use]
     pub const fn number(self) -> u8 {
-        self.0
+        self.number
     }
 
     /// Guest-physical address of its registers.
     #[must_use]
     pub const fn address(self) -> u64 {
-        VIRTIO_MMIO_ADDR + self.0 as u64 * VIRTIO_MMIO_SIZE
+        VIRTIO_MMIO_ADDR + self.number as u64 * VIRTIO_MMIO_SIZE
     }
 
-    /// Its interrupt. Without ACPI it has to be one of ISA's, which the MP tables announce.
+    /// Its interrupt.
     #[must_use]
-    pub const fn interrupt(self, acpi: bool) -> u32 {
-        let first = if acpi { 16 } else { 5 };
-        first + self.0 as u32
+    pub const fn interrupt(self) -> u32 {
+        self.wiring.first() + self.number as u32
     }
 }

@@ -3,7 +3,7 @@
 
 use super::mmio::Transport;
 use super::rng::Rng;
-use super::{Device, Slot};
+use super::{Device, Slot, Wiring};
 use crate::memory::Memory;
 use std::io::Read;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -474,8 +474,15 @@ fn no_sequence_of_accesses_panics() {
 
 #[test]
 fn the_first_slot_is_the_highest() {
-    let first = Slot::all().next().unwrap();
-    assert_eq!(first.address(), 0xfeb0_0e00);
-    assert_eq!((first.interrupt(true), first.interrupt(false)), (23, 12));
-    assert_eq!(Slot::all().count(), 8);
+    let firsts = [Wiring::Two, Wiring::One, Wiring::Isa].map(|wiring| {
+        let first = Slot::all(wiring).next().unwrap();
+        (
+            first.address(),
+            first.interrupt(),
+            Slot::all(wiring).count(),
+        )
+    });
+    assert_eq!(firsts[0], (0xfeb0_2e00, 47, 24));
+    assert_eq!(firsts[1], (0xfeb0_0e00, 23, 8));
+    assert_eq!(firsts[2], (0xfeb0_0e00, 12, 8));
 }
