@@ -124,7 +124,11 @@ pub fn run(mut vcpu: Vcpu, first: bool, shared: &Shared) -> Exits {
 
 /// Runs the guest up to its next exit and serves that.
 fn step(vcpu: &mut Vcpu, shared: &Shared, exits: &mut Exits) -> Option<Ending> {
-    let exit = match vcpu.run() {
+    // A write that KVM has collected selects a register, from which nothing can follow.
+    let earlier = |address, data: &[u8]| {
+        let _ = shared.mmio.write(address, data);
+    };
+    let exit = match vcpu.run(earlier) {
         Ok(exit) => exit,
         Err(error) => {
             let place = vcpu.whereabouts();

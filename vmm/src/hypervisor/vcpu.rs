@@ -8,6 +8,7 @@ use super::{Error, lacks};
 use crate::memory::Memory;
 use kvm_bindings::{KVM_INTERNAL_ERROR_EMULATION, KVMIO, kvm_interrupt};
 use kvm_ioctls::{VcpuExit, VcpuFd};
+use std::sync::{Arc, Mutex, PoisonError};
 use vmm_sys_util::ioctl::ioctl_with_ref;
 use vmm_sys_util::{errno, ioctl_iow_nr};
 
@@ -19,6 +20,8 @@ pub struct Vcpu {
     fd: VcpuFd,
     /// The guest's memory, which must stay as long as this descriptor keeps the machine alive.
     memory: Memory,
+    /// Taken while writes are read that KVM has collected from all processors, if it does.
+    collected: Option<Arc<Mutex<()>>>,
     /// The way to get it out of the guest, if it takes interrupts of the 8259 pair.
     kick: Option<Kick>,
     /// A vector that was acknowledged but not taken by KVM yet.
@@ -70,13 +73,22 @@ enum Place {
 }
 
 impl Vcpu {
-    pub(super) fn new(fd: VcpuFd, memory: Memory) -> Self {
-        Self {
+    pub(super) fn new(
+        mut fd: VcpuFd,
+        memory: Memory,
+        collected: Option<Arc<Mutex<()>>>,
+    ) -> Result<Self, Error> {
+        if collected.is_some() {
+            fd.map_coalesced_mmio_ring()
+                .map_err(lacks("KVM_CAP_COALESCED_MMIO", "mapping its ring"))?;
+        }
+        Ok(Self {
             fd,
             memory,
+            collected,
             kick: None,
             vector: None,
-        }
+        })
     }
 
     /// Lets it take interrupts of an 8259 pair: the way to tell it of them.
@@ -131,8 +143,9 @@ impl Vcpu {
         }
     }
 
-    /// Runs the guest until it needs something.
-    pub fn run(&mut self) -> Result<Exit<'_>, Error> {
+    /// Runs the guest until it needs something. Writes to memory space that KVM has collected, from
+    /// all processors, go to `earlier` before an access to memory space is told.
+    pub fn run(&mut self, earlier: impl FnMut(u64, &[u8])) -> Result<Exit<'_>, Error> {
         let (place, writing, start, length) = match self.fd.run() {
             Ok(VcpuExit::IoIn(port, data)) => {
                 (Place::Port(port), false, data.as_mut_ptr(), data.len())
@@ -170,6 +183,9 @@ impl Vcpu {
             }
             Err(source) => return Err(Error::Run { source }),
         };
+        if let Place::Address(_) = place {
+            self.catch_up(earlier);
+        }
         // SAFETY: after KVM_EXIT_IO, the only exit after which the width is used, the kernel has
         // filled this member of the union; all its fields are integers, so any bytes are a value.
         let io = unsafe { self.fd.get_kvm_run().__bindgen_anon_1.io };
@@ -190,6 +206,21 @@ impl Vcpu {
             },
             Place::Address(address) => Exit::Mmio { address, access },
         })
+    }
+
+    /// Gives the writes that KVM has collected, in their order. Who comes second finds those given
+    /// that its own access follows.
+    fn catch_up(&mut self, mut earlier: impl FnMut(u64, &[u8])) {
+        let Some(collected) = &self.collected else {
+            return;
+        };
+        let _turn = collected.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Ok(Some(write)) = self.fd.coalesced_mmio_read() {
+            let length = usize::try_from(write.len).unwrap_or(usize::MAX);
+            if let Some(data) = write.data.get(..length) {
+                earlier(write.phys_addr, data);
+            }
+        }
     }
 
     /// Where the guest is, for an error message: instruction pointer and the bytes there.

@@ -9,7 +9,7 @@ use super::messages::Messages;
 use super::vcpu::Vcpu;
 use super::{Error, cpuid, lacks};
 use crate::memory::Memory;
-use abi::layout::{KVM_IDENTITY_MAP_ADDR, KVM_TSS_ADDR, PAGE_SIZE};
+use abi::layout::{IO_APIC_ADDR, KVM_IDENTITY_MAP_ADDR, KVM_TSS_ADDR, PAGE_SIZE};
 use kvm_bindings::{
     CpuId, KVM_CAP_SPLIT_IRQCHIP, KVM_IRQ_ROUTING_IRQCHIP, KVM_IRQCHIP_IOAPIC,
     KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, KVM_MAX_CPUID_ENTRIES, KVM_PIT_SPEAKER_DUMMY,
@@ -19,7 +19,7 @@ use kvm_bindings::{
 use kvm_ioctls::{Cap, IoEventAddress, Kvm, VmFd};
 use std::cell::OnceCell;
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use vmm_sys_util::errno;
 use vmm_sys_util::eventfd::EventFd;
 
@@ -33,6 +33,8 @@ const TIMER_PIN: u32 = 2;
 const CASCADE: u32 = 2;
 /// I/O APIC redirection entry: the pin is closed.
 const PIN_MASKED: u64 = 1 << 16;
+/// Size of the I/O APIC's select register, its first.
+const SELECT_SIZE: u32 = 4;
 /// Largest memory slot: KVM_MEM_MAX_NR_PAGES, one less than 2^31 pages.
 pub(super) const MAX_SLOT_SIZE: u64 = ((1 << 31) - 1) * PAGE_SIZE;
 /// CPUID leaf whose EAX begins with the number of physical address bits.
@@ -61,6 +63,9 @@ pub struct Vm {
     memory: Memory,
     cpuid: CpuId,
     cpus: u32,
+    /// Where writes to the I/O APIC's select register are collected, if they are; taken by who reads
+    /// them.
+    collected: Option<Arc<Mutex<()>>>,
     /// The frequency of the processors' TSC, asked for once.
     tsc_khz: OnceCell<Option<NonZeroU32>>,
 }
@@ -106,8 +111,11 @@ impl Vm {
                 memory_error(address_bits(kvm), size, end, source)
             })?;
         }
-        match controllers {
-            Controllers::Kernel { pit } => create_controllers(&fd, pit)?,
+        let collected = match controllers {
+            Controllers::Kernel { pit } => {
+                create_controllers(&fd, pit)?;
+                None
+            }
             Controllers::Split { pins } => {
                 let capability = kvm_enable_cap {
                     cap: KVM_CAP_SPLIT_IRQCHIP,
@@ -116,8 +124,13 @@ impl Vm {
                 };
                 fd.enable_cap(&capability)
                     .map_err(lacks("KVM_CAP_SPLIT_IRQCHIP", "KVM_ENABLE_CAP"))?;
+                // Selecting a register does nothing yet. A KVM that cannot collect that has the
+                // guest exit each time.
+                let select = IoEventAddress::Mmio(IO_APIC_ADDR);
+                let collects = fd.register_coalesced_mmio(select, SELECT_SIZE);
+                collects.ok().map(|()| Arc::default())
             }
-        }
+        };
         let mut cpuid = kvm
             .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
             .map_err(lacks("KVM_CAP_EXT_CPUID", "KVM_GET_SUPPORTED_CPUID"))?;
@@ -134,6 +147,7 @@ impl Vm {
             memory,
             cpuid,
             cpus,
+            collected,
             tsc_khz: OnceCell::new(),
         })
     }
@@ -206,7 +220,7 @@ impl Vm {
         })?;
         fd.set_cpuid2(&table)
             .map_err(lacks("KVM_CAP_EXT_CPUID", "KVM_SET_CPUID2"))?;
-        Ok(Vcpu::new(fd, self.memory.clone()))
+        Vcpu::new(fd, self.memory.clone(), self.collected.clone())
     }
 }
 
