@@ -76,7 +76,7 @@ pub trait Number {
 
 /// What texts have in common, longest gain first. In a packed text the byte 0x80 stands for the
 /// first phrase, and so on.
-const PHRASES: &str = ": expected |, found |expected | bytes|kernel| entry | setup |file|command|\
+const PHRASES: &str = "at most |: expected |, found |expected | bytes|kernel| entry | setup |file|command|\
     multiboot|memory|fw_cfg|exception|header| at | a | of | that |boot|none";
 
 /// The packed byte of the first phrase.
@@ -346,7 +346,7 @@ pub(crate) mod test {
         for phrase in PHRASES.split('|') {
             assert_eq!(packed_size(phrase), 1, "{phrase:?} hides behind another");
         }
-        assert_eq!(&pack::<5>("fw_cfg: expected #!"), b"\x8b\x80#!\0");
+        assert_eq!(&pack::<5>("fw_cfg: expected #!"), b"\x8c\x81#!\0");
     }
 
     #[test]

@@ -162,7 +162,7 @@ impl<'a> Blobs<'a> {
     }
 
     /// The same; `None` if none is loaded under this name.
-    #[inline] // for speed, as `find`
+    #[inline(never)]
     pub fn get(&self, name: &FileName) -> Option<&Blob> {
         let blobs = self.storage.get(..self.count).unwrap_or_default();
         blobs.iter().rev().find(|blob| same_name(&blob.name, name))

@@ -38,6 +38,9 @@ pub struct ImageAttributes {
     pub ram_read_only: u8,
 }
 
+/// What is written to four bytes of configuration space when the board is found.
+type Setting = (Function, u8, u32);
+
 /// The function that every PCI machine has.
 const HOST_BRIDGE: Function = Function::new(0, 0, 0);
 
@@ -69,10 +72,13 @@ impl Board {
 
     /// Makes 0xC0000 to 0xEFFFF RAM, and tells the chipset where its ports and its interrupts are.
     pub fn initialise(self, config: &mut impl ConfigSpace) {
-        match self {
-            Self::Microvm => {}
-            Self::I440fx => i440fx::initialise(config),
-            Self::Q35 => q35::initialise(config),
+        let settings: &[Setting] = match self {
+            Self::Microvm => &[],
+            Self::I440fx => &i440fx::SETTINGS,
+            Self::Q35 => &q35::SETTINGS,
+        };
+        for (function, register, value) in settings {
+            config.write_u32(*function, *register, *value);
         }
     }
 

@@ -4,8 +4,7 @@
 //! Spec: Intel 3 Series Express Chipset Family datasheet, section 5.1 (DRAM controller: PAM,
 //! PCIEXBAR); Intel ICH9 datasheet, section 13.1 (LPC bridge).
 
-use super::{HOST_BRIDGE, IO_SPACE, POWER_PORTS, ROUTE};
-use crate::pci::ConfigSpace;
+use super::{HOST_BRIDGE, IO_SPACE, POWER_PORTS, ROUTE, Setting};
 use abi::layout::{MMCONFIG_START, ROOT_COMPLEX_START};
 use abi::pci::{Function, ID_Q35};
 
@@ -25,7 +24,7 @@ const ENABLE: u32 = 1;
 /// Power-management base address, and [`ACPI_CNTL`]: its enable bit; SCI at interrupt 9.
 const PMBASE: u8 = 0x40;
 const ACPI_CNTL: u8 = 0x44;
-const ACPI_EN: u8 = 1 << 7;
+const ACPI_EN: u32 = 1 << 7;
 /// Interrupt router, a byte for each of pins A to D, and E to H.
 const PIRQ_A: u8 = 0x60;
 const PIRQ_E: u8 = 0x68;
@@ -42,16 +41,16 @@ pub const fn turn(device: u8) -> u8 {
 }
 
 /// After a reset PAM0 is 0, the image, and so is the legacy access control.
-pub fn initialise(config: &mut impl ConfigSpace) {
-    config.write_u32(HOST_BRIDGE, PAM0, PAM_RAM << 8);
-    config.write_u32(HOST_BRIDGE, PAM4, PAM_RAM);
-    config.write_u32(HOST_BRIDGE, PCIEXBAR, low(MMCONFIG_START) | ENABLE);
-    config.write_u32(LPC_BRIDGE, PMBASE, POWER_PORTS | IO_SPACE);
-    config.write_u8(LPC_BRIDGE, ACPI_CNTL, ACPI_EN);
-    config.write_u32(LPC_BRIDGE, PIRQ_A, ROUTE);
-    config.write_u32(LPC_BRIDGE, PIRQ_E, ROUTE);
-    config.write_u32(LPC_BRIDGE, RCBA, low(ROOT_COMPLEX_START) | ENABLE);
-}
+pub const SETTINGS: [Setting; 8] = [
+    (HOST_BRIDGE, PAM0, PAM_RAM << 8),
+    (HOST_BRIDGE, PAM4, PAM_RAM),
+    (HOST_BRIDGE, PCIEXBAR, low(MMCONFIG_START) | ENABLE),
+    (LPC_BRIDGE, PMBASE, POWER_PORTS | IO_SPACE),
+    (LPC_BRIDGE, ACPI_CNTL, ACPI_EN),
+    (LPC_BRIDGE, PIRQ_A, ROUTE),
+    (LPC_BRIDGE, PIRQ_E, ROUTE),
+    (LPC_BRIDGE, RCBA, low(ROOT_COMPLEX_START) | ENABLE),
+];
 
 /// The low half of an address; both lie below 4 GiB.
 #[allow(clippy::cast_possible_truncation)]

@@ -4,6 +4,7 @@
 use super::{checked_size, operands, part};
 use crate::acpi::blobs::Blobs;
 use crate::acpi::{BlobMemory, Problem};
+use abi::fw_cfg::same_name;
 use abi::table_loader::{AddPointer, Command};
 
 /// Adds the source's address to the little-endian number, which holds the offset in the source.
@@ -14,8 +15,13 @@ pub fn add_pointer(
 ) -> Result<(), Problem> {
     let operands: &AddPointer = operands(command)?;
     let size = checked_size(operands.size)?;
-    let source = blobs.find(&operands.src)?.place().start();
     let blob = blobs.find(&operands.dest)?;
+    let source = if same_name(&operands.src, &operands.dest) {
+        blob // as nearly always
+    } else {
+        blobs.find(&operands.src)?
+    };
+    let source = source.place().start();
     let offset = operands.offset.get();
     memory.edit(blob.place(), |bytes| {
         let number = part(bytes, offset, size).ok_or_else(|| blob.outside(offset, size))?;
