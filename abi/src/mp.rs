@@ -137,6 +137,9 @@ const _: () = assert!(size_of::<BusEntry>() == 8);
 /// [`BusEntry::bus_type`] of the ISA bus.
 pub const BUS_TYPE_ISA: [u8; 6] = *b"ISA   ";
 
+/// [`BusEntry::bus_type`] of a PCI bus, whose [`BusEntry::bus_id`] is its number.
+pub const BUS_TYPE_PCI: [u8; 6] = *b"PCI   ";
+
 /// I/O APIC entry (section 4.3.3).
 #[derive(
     Clone, Copy, Debug, Eq, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
@@ -183,6 +186,11 @@ pub struct InterruptEntry {
 }
 
 const _: () = assert!(size_of::<InterruptEntry>() == 8);
+
+/// [`InterruptEntry::flags`]: active low.
+pub const ACTIVE_LOW: u16 = 3;
+/// [`InterruptEntry::flags`]: level-triggered.
+pub const LEVEL_TRIGGERED: u16 = 3 << 2;
 
 /// Vectored interrupt; the vector comes from the APIC redirection table.
 pub const INTERRUPT_INT: u8 = 0;

@@ -473,18 +473,37 @@ const EXPLAINED: &[Explained] = &[
         "SeaBIOS leaves out ISA interrupts 5, 9, 10 and 11, which it takes for PCI's",
     ),
     line(
-        SEABIOS,
+        QBOOT,
         What::Values("mp.bus", |_, ours, theirs| {
-            ours == ["ISA"] && theirs == ["PCI", "ISA"]
+            ours == ["PCI", "ISA"] && theirs == ["ISA"]
         }),
         pc,
-        "our MP tables do not list PCI interrupts yet",
+        "qboot's MP tables do not list PCI interrupts",
+    ),
+    line(
+        QBOOT,
+        What::Field("mp.interrupt.ISA.*"),
+        pc,
+        "qboot does not say that PCI's lines, 10 and 11, are level-triggered",
+    ),
+    line(
+        BOTH,
+        What::Values("mp.interrupt.PCI.*", |_, _, theirs| theirs.is_empty()),
+        pc,
+        "we list the pins of every device that can be; SeaBIOS those that there are, qboot none",
     ),
     line(
         SEABIOS,
-        What::Field("mp.interrupt.PCI.*"),
+        What::Values("mp.interrupt.PCI.*", |_, ours, theirs| {
+            let pin = |value: &str| value.rsplit(' ').next().map(str::to_owned);
+            let (ours, theirs): (Vec<_>, Vec<_>) = (
+                ours.iter().map(|value| pin(value)).collect(),
+                theirs.iter().map(|value| pin(value)).collect(),
+            );
+            ours == theirs
+        }),
         pc,
-        "our MP tables do not list PCI interrupts yet",
+        "SeaBIOS says that PCI's interrupts are active high; PCI's are active low",
     ),
     // ---- ACPI ----
     line(

@@ -63,7 +63,7 @@ pub fn place(
         .saturating_add(4)
         .saturating_add(tables.large.saturating_mul(2));
     let mp_pointer = take(mp::POINTER_SIZE, 16)?;
-    let mp_table = take(mp::table_size(&facts.processors), 16)?;
+    let mp_table = take(mp::table_size(&facts.processors, facts.board), 16)?;
     let parameters = match facts.kernel {
         Kernel::Pvh { .. } => take(pvh::size(regions, facts.modules.count()), 16)?,
         Kernel::Multiboot(_) => take(multiboot::size(regions), 16)?,

@@ -25,6 +25,7 @@ pub fn write(plan: &Plan<'_>, facts: &Facts<'_>, rsdp: Option<u64>, block: &mut 
         piece(block, handoff.block, handoff.mp_table),
         &facts.processors,
         facts.irq0_override,
+        facts.board,
     );
     mp::write_pointer(
         piece(block, handoff.block, handoff.mp_pointer),
