@@ -29,17 +29,21 @@ impl Processor {
     }
 
     /// The frequency in kHz of the time stamp counter, where a hypervisor or the processor says it;
-    /// else 0. The hypervisor's word comes first: VMware's leaf 0x4000_0010, which others follow.
+    /// else 0. The hypervisor's word comes first: VMware's leaf 0x4000_0010, which others follow. A
+    /// processor that does not know its crystal counts at its base frequency (SDM volume 3, section
+    /// 19.7.3).
     #[cold]
     pub fn khz(&self) -> u32 {
         const HYPERVISOR: u32 = 1 << 31;
         const HYPERVISOR_FIRST: u32 = 0x4000_0000;
         const FREQUENCIES: u32 = 0x4000_0010;
         const CRYSTAL: u32 = 0x15;
+        const BASE: u32 = 0x16;
         if __cpuid(1).ecx & HYPERVISOR != 0 && __cpuid(HYPERVISOR_FIRST).eax >= FREQUENCIES {
             return __cpuid(FREQUENCIES).eax;
         }
-        if __cpuid(0).eax >= CRYSTAL {
+        let highest = __cpuid(0).eax;
+        if highest >= CRYSTAL {
             let ratio = __cpuid(CRYSTAL);
             let (denominator, numerator) = (u64::from(ratio.eax), u64::from(ratio.ebx));
             let ticks = u64::from(ratio.ecx) * numerator;
@@ -48,6 +52,9 @@ impl Processor {
             {
                 return u32::try_from(hz / 1000).unwrap_or(0);
             }
+        }
+        if highest >= BASE {
+            return (__cpuid(BASE).eax & 0xffff) * 1000; // MHz
         }
         0
     }
