@@ -27,6 +27,7 @@ pub mod board;
 mod describe;
 pub mod error;
 pub mod facts;
+pub mod frequency;
 pub mod fw_cfg;
 pub mod kernel;
 pub mod memory;

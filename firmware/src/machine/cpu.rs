@@ -6,6 +6,7 @@
 
 use core::arch::asm;
 use core::arch::x86_64::{__cpuid, __cpuid_count, _rdtsc};
+use firmware_core::frequency;
 use firmware_core::processors::{Identity, Topology};
 
 /// Leaf 0x8000_0001, EDX: 1 GiB pages.
@@ -28,35 +29,10 @@ impl Processor {
         }
     }
 
-    /// The frequency in kHz of the time stamp counter, where a hypervisor or the processor says it;
-    /// else 0. The hypervisor's word comes first: VMware's leaf 0x4000_0010, which others follow. A
-    /// processor that does not know its crystal counts at its base frequency (SDM volume 3, section
-    /// 19.7.3).
+    /// The frequency in kHz of the time stamp counter; 0 where nobody says it.
     #[cold]
     pub fn khz(&self) -> u32 {
-        const HYPERVISOR: u32 = 1 << 31;
-        const HYPERVISOR_FIRST: u32 = 0x4000_0000;
-        const FREQUENCIES: u32 = 0x4000_0010;
-        const CRYSTAL: u32 = 0x15;
-        const BASE: u32 = 0x16;
-        if __cpuid(1).ecx & HYPERVISOR != 0 && __cpuid(HYPERVISOR_FIRST).eax >= FREQUENCIES {
-            return __cpuid(FREQUENCIES).eax;
-        }
-        let highest = __cpuid(0).eax;
-        if highest >= CRYSTAL {
-            let ratio = __cpuid(CRYSTAL);
-            let (denominator, numerator) = (u64::from(ratio.eax), u64::from(ratio.ebx));
-            let ticks = u64::from(ratio.ecx) * numerator;
-            if let Some(hz) = ticks.checked_div(denominator)
-                && hz != 0
-            {
-                return u32::try_from(hz / 1000).unwrap_or(0);
-            }
-        }
-        if highest >= BASE {
-            return (__cpuid(BASE).eax & 0xffff) * 1000; // MHz
-        }
-        0
+        frequency::khz(__cpuid)
     }
 
     /// Answers for a machine with `count` processors.

@@ -279,6 +279,12 @@ const EXPLAINED: &[Explained] = &[
         "qboot leaves the module's own command line as it finds its stack",
     ),
     line(
+        QBOOT,
+        What::Values("module.text", |_, ours, _| ours.is_empty()),
+        |cell| cell.format == Format::Pvh,
+        "qboot leaves the module's own command line as it finds its stack",
+    ),
+    line(
         BOTH,
         What::Field("entry.sp"),
         |cell| cell.format == Format::Zimage,
