@@ -68,6 +68,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// Says what was attempted when the host refused it.
+    pub(crate) fn host(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Host { what, source }
+    }
+
     /// The exit status that goes with it.
     #[must_use]
     pub fn status(&self) -> Status {

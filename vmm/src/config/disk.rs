@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `--disk`: a virtio block device.
+
+use super::{Error, words};
+use abi::virtio::blk::ID_BYTES;
+use std::path::PathBuf;
+
+/// Most queues of a disk. Each has a thread.
+pub const MAX_DISK_QUEUES: u16 = 64;
+
+/// A virtio block device.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Disk {
+    /// Its image: a file or a block device.
+    pub path: PathBuf,
+    /// Whether the guest can only read it.
+    pub read_only: bool,
+    /// Whether the host's page cache is left out.
+    pub direct: bool,
+    /// What it says who it is: at most 20 bytes.
+    pub serial: String,
+    /// Queues: at least one.
+    pub queues: u16,
+}
+
+/// Reads `path=FILE` and the other words about a disk.
+pub fn parse_disk(text: &str) -> Result<Disk, Error> {
+    let refuse = || Error::Disk(text.into());
+    let mut disk = Disk {
+        path: PathBuf::new(),
+        read_only: false,
+        direct: false,
+        serial: String::new(),
+        queues: 1,
+    };
+    let mut seen = Vec::new();
+    for (key, value) in words::pairs(text).ok_or_else(refuse)? {
+        let switch = || match value.as_str() {
+            "on" => Ok(true),
+            "off" => Ok(false),
+            _ => Err(refuse()),
+        };
+        match key.as_str() {
+            "path" if !value.is_empty() => disk.path = PathBuf::from(&value),
+            "readonly" => disk.read_only = switch()?,
+            "direct" => disk.direct = switch()?,
+            "serial" if value.len() <= ID_BYTES && value.bytes().all(|b| b.is_ascii_graphic()) => {
+                disk.serial.clone_from(&value);
+            }
+            "queues" => {
+                let count = value.parse().map_err(|_| refuse())?;
+                if !(1..=MAX_DISK_QUEUES).contains(&count) {
+                    return Err(refuse());
+                }
+                disk.queues = count;
+            }
+            _ => return Err(refuse()),
+        }
+        if seen.contains(&key) {
+            return Err(refuse());
+        }
+        seen.push(key);
+    }
+    if disk.path.as_os_str().is_empty() {
+        return Err(refuse());
+    }
+    Ok(disk)
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn a_disk_is_what_its_words_say() {
+        let disk = parse_disk("path=a,,b=c").unwrap();
+        assert_eq!(disk.path, PathBuf::from("a,b=c"));
+        assert_eq!(
+            (disk.read_only, disk.direct, disk.queues),
+            (false, false, 1)
+        );
+        let disk = parse_disk("serial=12345678901234567890,queues=64,direct=on,path=x,readonly=on")
+            .unwrap();
+        assert_eq!(disk.serial.len(), 20);
+        assert!(disk.read_only && disk.direct && disk.queues == 64);
+    }
+
+    #[test]
+    fn words_about_a_disk_that_nobody_knows_are_refused_with_those_that_are() {
+        for text in [
+            "",
+            "x",
+            "path=",
+            "readonly=on",
+            "path=x,",
+            "path=x,readonly",
+            "path=x,readonly=yes",
+            "path=x,queues=0",
+            "path=x,queues=65",
+            "path=x,queues=many",
+            "path=x,serial=123456789012345678901",
+            "path=x,serial=\u{e9}",
+            "path=x,path=y",
+            "path=x,cache=none",
+        ] {
+            let sentence = parse_disk(text).unwrap_err().to_string();
+            assert!(
+                sentence.starts_with(&format!("--disk {text}: expected path=FILE"))
+                    && sentence.contains("1 to 64"),
+                "{sentence}"
+            );
+        }
+    }
+}

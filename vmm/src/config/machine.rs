@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `--machine`: what the machine consists of.
+
+use super::Error;
+
+/// What the machine consists of; the names are those of QEMU's `microvm`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Machine {
+    /// ACPI tables, and the device with power button, power-off and reset.
+    pub acpi: bool,
+    /// Whether virtio devices that nothing else announces go onto the kernel's command line.
+    pub auto_kernel_cmdline: bool,
+    /// A second I/O APIC, which gives 24 virtio devices an interrupt each. `None`: if there are
+    /// more devices than the first has pins for.
+    pub ioapic2: Option<bool>,
+    /// Where the interrupt controllers are.
+    pub irqchip: IrqChip,
+    /// The 8259 pair of interrupt controllers.
+    pub pic: bool,
+    /// The 8254 timer, and port 0x61.
+    pub pit: bool,
+    /// The real-time clock.
+    pub rtc: bool,
+    /// COM1.
+    pub isa_serial: bool,
+}
+
+impl Default for Machine {
+    /// What `auto` means: everything.
+    fn default() -> Self {
+        Self {
+            acpi: true,
+            auto_kernel_cmdline: true,
+            ioapic2: None,
+            irqchip: IrqChip::Kernel,
+            pic: true,
+            pit: true,
+            rtc: true,
+            isa_serial: true,
+        }
+    }
+}
+
+/// Where the interrupt controllers other than the local APICs are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum IrqChip {
+    /// In KVM.
+    Kernel,
+    /// In this process.
+    Split,
+}
+
+/// Reads `KEY=VALUE,…`, one text after the other. Of a key that comes twice the last one counts.
+pub fn parse_machine<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Machine, Error> {
+    let mut machine = Machine::default();
+    let auto = machine;
+    for pair in texts.into_iter().flat_map(|text| text.split(',')) {
+        let refuse = || Error::Machine(pair.into());
+        let (key, value) = pair.split_once('=').ok_or_else(refuse)?;
+        let choice = || match value {
+            "on" => Ok(Some(true)),
+            "off" => Ok(Some(false)),
+            "auto" => Ok(None),
+            _ => Err(refuse()),
+        };
+        let pick = |auto| choice().map(|choice| choice.unwrap_or(auto));
+        match key {
+            "acpi" => machine.acpi = pick(auto.acpi)?,
+            "auto-kernel-cmdline" => machine.auto_kernel_cmdline = pick(auto.auto_kernel_cmdline)?,
+            "ioapic2" => machine.ioapic2 = choice()?,
+            "irqchip" => {
+                machine.irqchip = match value {
+                    "kernel" => IrqChip::Kernel,
+                    "split" => IrqChip::Split,
+                    _ => return Err(refuse()),
+                }
+            }
+            "pic" => machine.pic = pick(auto.pic)?,
+            "pit" => machine.pit = pick(auto.pit)?,
+            "rtc" => machine.rtc = pick(auto.rtc)?,
+            "isa-serial" => machine.isa_serial = pick(auto.isa_serial)?,
+            _ => return Err(refuse()),
+        }
+    }
+    if machine.irqchip == IrqChip::Kernel && !machine.pic {
+        return Err(Error::Pic);
+    }
+    if machine.ioapic2 == Some(true) {
+        if machine.irqchip == IrqChip::Kernel {
+            return Err(Error::IoApic2("irqchip=kernel", "KVM has only one"));
+        }
+        if !machine.acpi {
+            return Err(Error::IoApic2("acpi=off", "MP tables tell of one"));
+        }
+    }
+    Ok(machine)
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn a_machine_has_everything_but_what_is_taken_away() {
+        let parse = |texts: &[&str]| parse_machine(texts.iter().copied()).unwrap();
+        assert_eq!(parse(&[]), Machine::default());
+        assert_eq!(
+            parse(&[
+                "acpi=off,rtc=off,auto-kernel-cmdline=off",
+                "pit=off,pic=on",
+                "acpi=auto"
+            ]),
+            Machine {
+                acpi: true,
+                auto_kernel_cmdline: false,
+                ioapic2: None,
+                irqchip: IrqChip::Kernel,
+                pic: true,
+                pit: false,
+                rtc: false,
+                isa_serial: true,
+            }
+        );
+        assert!(!parse(&["isa-serial=on,isa-serial=off"]).isa_serial);
+        let split = parse(&["pit=auto,irqchip=kernel,irqchip=split,pic=off"]);
+        assert_eq!(split.irqchip, IrqChip::Split);
+        assert!(!split.pic && split.pit);
+    }
+
+    #[test]
+    fn parts_and_values_that_nobody_knows_are_refused_with_those_that_are() {
+        for text in [
+            "",
+            "acpi",
+            "acpi=",
+            "acpi=yes",
+            "usb=on",
+            "ACPI=on",
+            "microvm",
+            "pit=on,",
+            "pic=no",
+            "irqchip=auto",
+            "irqchip=",
+        ] {
+            let sentence = parse_machine([text]).unwrap_err().to_string();
+            assert!(
+                sentence.contains("cmdline, ioapic2, pic, pit, rtc and isa-serial")
+                    && sentence.contains("on, off and auto; or irqchip=split or kernel"),
+                "{sentence}"
+            );
+        }
+    }
+
+    #[test]
+    fn parts_that_do_not_go_together_are_refused() {
+        let refusal = |text: &str| parse_machine([text]).unwrap_err().to_string();
+        let sentence = refusal("rtc=on,pic=off");
+        assert!(sentence.starts_with("--machine pic=off: expected irqchip=split"));
+        for found in ["irqchip=kernel", "irqchip=split,acpi=off"] {
+            let sentence = refusal(&format!("ioapic2=on,{found}"));
+            let expected = "--machine ioapic2=on: expected irqchip=split and acpi=on";
+            assert!(sentence.starts_with(expected), "{sentence}");
+        }
+        parse_machine(["ioapic2=on,irqchip=split", "ioapic2=off,irqchip=kernel"]).unwrap();
+    }
+}

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the user wants, as plain data, and the checks that need nothing but that data.
+//!
+//! In: strings and paths from [`crate::cli`] or from a library user. Out: a [`Config`] that
+//! [`Config::validate`] has approved. Never: opens a file.
+
+mod disk;
+mod file;
+mod machine;
+mod memory;
+mod serial;
+mod words;
+
+pub use disk::{Disk, MAX_DISK_QUEUES, parse_disk};
+pub use file::{UserFile, UserSource, parse_user_file};
+pub use machine::{IrqChip, Machine, parse_machine};
+pub use memory::parse_memory;
+pub use serial::{SerialTarget, parse_serial};
+
+use crate::devices::virtio::Wiring;
+use abi::layout::{PAGE_SIZE, RAM_ABOVE_4G_START};
+use abi::virtio::blk::ID_BYTES;
+use std::path::PathBuf;
+
+/// Most processors: one 8-bit APIC ID each, of which 255 is the broadcast.
+pub const MAX_CPUS: u32 = 255;
+
+/// Least RAM: 1 MiB that the firmware and its hand-off live in, and 1 MiB for something to boot.
+pub const MIN_MEMORY: u64 = 2 << 20;
+
+/// Most RAM: what a processor with 46 physical address bits can reach above 4 GiB.
+pub const MAX_MEMORY: u64 = (1 << 46) - RAM_ABOVE_4G_START;
+
+/// A machine to build and run.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Kernel image: bzImage or PVH ELF.
+    pub kernel: Option<PathBuf>,
+    /// Initial RAM disk.
+    pub initrd: Option<PathBuf>,
+    /// Kernel command line.
+    pub append: String,
+    /// RAM in bytes.
+    pub memory: u64,
+    /// Processors.
+    pub cpus: u32,
+    /// Firmware image.
+    pub bios: PathBuf,
+    /// What the machine consists of.
+    pub machine: Machine,
+    /// Disks, in the order in which the guest finds them.
+    pub disks: Vec<Disk>,
+    /// Whether there is a virtio entropy device, behind the disks.
+    pub rng: bool,
+    /// Where COM1 leads.
+    pub serial: SerialTarget,
+    /// Whether a guest reset restarts the machine instead of ending the run.
+    pub reboot: bool,
+    /// Whether the firmware is asked to mark its trace points.
+    pub trace: bool,
+    /// Whether `fw_cfg` offers DMA.
+    pub fw_cfg_dma: bool,
+    /// Further `fw_cfg` files.
+    pub fw_cfg: Vec<UserFile>,
+}
+
+/// What is wrong with an option.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Not a size.
+    #[error(
+        "--memory {0}: expected a whole number of MiB, or one with the suffix K, M, G or T, \
+         such as 512M"
+    )]
+    MemorySyntax(String),
+    /// A size no machine has.
+    #[error(
+        "--memory {found}: expected a multiple of 4 KiB from {MIN_MEMORY} to {MAX_MEMORY} bytes, found {found} bytes"
+    )]
+    MemorySize {
+        /// Bytes asked for.
+        found: u64,
+    },
+    /// A processor count no machine has.
+    #[error("--cpus {0}: expected 1 to {MAX_CPUS} processors")]
+    Cpus(String),
+    /// Not a serial target.
+    #[error("--serial {0}: expected stdio, none or file:PATH")]
+    Serial(String),
+    /// Not a choice of parts.
+    #[error(
+        "--machine {0}: expected KEY=VALUE with a key out of acpi, auto-kernel-cmdline, ioapic2, \
+         pic, pit, rtc and isa-serial, and a value out of on, off and auto; or irqchip=split or kernel"
+    )]
+    Machine(String),
+    /// A part that no machine of ours is without.
+    #[error(
+        "--machine pic=off: expected irqchip=split to go with it, found irqchip=kernel, and KVM's own \
+         interrupt controllers come with a PIC"
+    )]
+    Pic,
+    /// A second I/O APIC that nobody has, or nobody would know of.
+    #[error(
+        "--machine ioapic2=on: expected irqchip=split and acpi=on to go with it, found {0}, and \
+         {1}"
+    )]
+    IoApic2(&'static str, &'static str),
+    /// COM1 leads somewhere, but is not there.
+    #[error("--serial: expected a machine with a serial port, found --machine isa-serial=off")]
+    SerialAlone,
+    /// Not a description of a disk.
+    #[error(
+        "--disk {0}: expected path=FILE, and at most readonly=on|off, direct=on|off, serial=TEXT \
+         of up to {ID_BYTES} ASCII characters and queues=N from 1 to {MAX_DISK_QUEUES}, each once, \
+         between commas; a comma in a value is doubled"
+    )]
+    Disk(String),
+    /// More devices than places for them.
+    #[error(
+        "--disk, --rng: expected at most {most} virtio devices, as many as there are interrupts \
+         for (24 with --machine acpi=on,irqchip=split,ioapic2=on), found {found}"
+    )]
+    Virtio {
+        /// Places.
+        most: u8,
+        /// Devices.
+        found: usize,
+    },
+    /// Not a description of a file.
+    #[error("--fw-cfg {0}: expected name=NAME,string=TEXT or name=NAME,file=PATH")]
+    FwCfg(String),
+    /// The initrd is the kernel's; without a kernel it means nothing.
+    #[error("--initrd: expected a --kernel to go with it, found none")]
+    InitrdAlone,
+    /// The command line is the kernel's; without a kernel it means nothing.
+    #[error("--append: expected a --kernel to go with it, found none")]
+    AppendAlone,
+}
+
+impl Config {
+    /// Number of virtio devices.
+    #[must_use]
+    pub fn virtio_devices(&self) -> usize {
+        self.disks.len() + usize::from(self.rng)
+    }
+
+    /// How its virtio devices are wired.
+    #[must_use]
+    pub fn wiring(&self) -> Wiring {
+        let Machine {
+            acpi,
+            ioapic2,
+            irqchip,
+            ..
+        } = self.machine;
+        let many = self.virtio_devices() > usize::from(Wiring::One.slots());
+        match irqchip {
+            _ if !acpi => Wiring::Isa,
+            IrqChip::Split if ioapic2.unwrap_or(many) => Wiring::Two,
+            IrqChip::Split | IrqChip::Kernel => Wiring::One,
+        }
+    }
+
+    /// Refuses what no machine can be built from.
+    pub fn validate(&self) -> Result<(), Error> {
+        if !(MIN_MEMORY..=MAX_MEMORY).contains(&self.memory)
+            || !self.memory.is_multiple_of(PAGE_SIZE)
+        {
+            return Err(Error::MemorySize { found: self.memory });
+        }
+        if !(1..=MAX_CPUS).contains(&self.cpus) {
+            return Err(Error::Cpus(self.cpus.to_string()));
+        }
+        if self.kernel.is_none() && self.initrd.is_some() {
+            return Err(Error::InitrdAlone);
+        }
+        if self.kernel.is_none() && !self.append.is_empty() {
+            return Err(Error::AppendAlone);
+        }
+        if !self.machine.isa_serial && self.serial != SerialTarget::None {
+            return Err(Error::SerialAlone);
+        }
+        let (most, found) = (self.wiring().slots(), self.virtio_devices());
+        if found > usize::from(most) {
+            return Err(Error::Virtio { most, found });
+        }
+        Ok(())
+    }
+}
+
+/// Reads a processor count.
+pub fn parse_cpus(text: &str) -> Result<u32, Error> {
+    text.parse().map_err(|_| Error::Cpus(text.into()))
+}

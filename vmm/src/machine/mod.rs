@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The machine: puts memory, devices and processors together, runs them, resets them.
+//!
+//! One thread per processor runs the guest and serves its exits; this thread waits for the run to
+//! end; one more reads standard input. A reset stops the processors, makes a new virtual machine
+//! on the same memory, and starts over; RAM that nobody loads anything into keeps its content.
+
+mod build;
+mod events;
+mod threads;
+
+use crate::devices::line::Line;
+use crate::devices::serial::Com1;
+use crate::hypervisor::{Controllers, Kvm};
+use crate::memory::Memory;
+use crate::processor::Shared;
+use crate::report::{Ending, Exits, Report};
+use crate::terminal::RawTerminal;
+use crate::{Error, boot, signals};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A machine that can be run once, over any number of resets.
+#[derive(Debug)]
+pub struct Machine {
+    kvm: Kvm,
+    memory: Memory,
+    rom: boot::Input,
+    rom_start: u64,
+    preload: Option<boot::Preload>,
+    /// COM1 and its interrupt line.
+    com1: Option<(Arc<Com1>, Line)>,
+    controllers: Controllers,
+    cpus: u32,
+    reboot: bool,
+    reads_stdin: bool,
+    shared: Arc<Shared>,
+    started: Instant,
+}
+
+impl Machine {
+    /// Runs the guest until the run ends.
+    pub fn run(self) -> Result<Report, Error> {
+        signals::install(&self.shared.wake)?;
+        let mut exits = Exits::default();
+        let mut boots = 1;
+        let mut terminal = None;
+        let mut pressed = false;
+        let watched = self.watch().map_err(Error::host("watching for events"))?;
+        let ending = loop {
+            // The virtual machine must stay until its processors have stopped: closing it would
+            // disconnect its interrupt lines.
+            let (vm, threads) = match self.start() {
+                Ok(started) => started,
+                Err(error) => break interrupted(error, signals::arrived())?,
+            };
+            if boots == 1 {
+                self.serve_devices()?;
+                if self.reads_stdin {
+                    terminal = Some(RawTerminal::enter());
+                    self.read_stdin()?;
+                }
+            }
+            let ending = self.wait(&vm, &watched, &mut pressed);
+            let last = ending != Ending::Reset || !self.reboot;
+            exits += self.stop(threads, last);
+            if let Some(interrupts) = &self.shared.interrupts {
+                interrupts.disconnect();
+            }
+            drop(vm);
+            if let Some(number) = signals::arrived() {
+                break Ending::Signal(number);
+            }
+            if last {
+                break ending;
+            }
+            self.shared.marks.boot_over();
+            if let Some((_, line)) = &self.com1 {
+                line.reset().map_err(Error::host("resetting COM1"))?;
+            }
+            // First of all, because a device that still fills memory would spoil what is loaded.
+            self.shared.mmio.reset();
+            self.load(true)?;
+            if let Some(interrupts) = &self.shared.interrupts {
+                interrupts.reset();
+            }
+            let reset = self.shared.ports.reset();
+            reset.map_err(Error::host("resetting the devices at ports"))?;
+            boots += 1;
+        };
+        drop(terminal);
+        let shared = &self.shared;
+        Ok(Report {
+            ending,
+            total: self.started.elapsed(),
+            exits,
+            boots,
+            fw_cfg_error: shared.ports.fw_cfg_error(),
+            marks: Arc::clone(&shared.marks),
+        })
+    }
+
+    /// Puts the firmware image, and a PVH kernel, where they belong. RAM that was used before
+    /// is not zero, and is made so where the kernel expects it.
+    fn load(&self, used: bool) -> Result<(), Error> {
+        self.memory
+            .read_file(self.rom_start, self.rom.file(), 0, self.rom.size())?;
+        let Some(preload) = &self.preload else {
+            return Ok(());
+        };
+        for part in &preload.segments {
+            let file = preload.file.file();
+            self.memory
+                .read_file(part.address, file, part.file_offset, part.file_size)?;
+            if used {
+                let rest = part.memory_size - part.file_size;
+                self.memory.zero(part.address + part.file_size, rest)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What an error during the start means. KVM_CREATE_VM, for one, fails with EINTR when a signal
+/// has come; then the signal is why the run ends.
+fn interrupted(error: Error, signal: Option<u8>) -> Result<Ending, Error> {
+    signal.map(Ending::Signal).ok_or(error)
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use std::io;
+
+    #[test]
+    fn a_start_that_fails_after_a_signal_has_ended_by_the_signal() {
+        let failure = || Error::Host {
+            what: "KVM_CREATE_VM".into(),
+            source: io::ErrorKind::Interrupted.into(),
+        };
+        assert_eq!(
+            interrupted(failure(), Some(15)).unwrap(),
+            Ending::Signal(15)
+        );
+        assert!(interrupted(failure(), None).is_err());
+    }
+}
