@@ -95,6 +95,37 @@ impl Key {
     pub const ARCH_LOCAL: u16 = 0x8000;
     /// Bit of the retired write channel; ignored when an item is looked up.
     pub const WRITE_CHANNEL: u16 = 0x4000;
+
+    /// What QEMU calls the item, in lower case; none for a file, which has a name of its own.
+    #[must_use]
+    pub const fn name(self) -> Option<&'static str> {
+        Some(match self {
+            Self::SIGNATURE => "signature",
+            Self::ID => "id",
+            Self::UUID => "uuid",
+            Self::RAM_SIZE => "ram-size",
+            Self::NOGRAPHIC => "nographic",
+            Self::NB_CPUS => "nb-cpus",
+            Self::KERNEL_ADDR => "kernel-addr",
+            Self::KERNEL_SIZE => "kernel-size",
+            Self::INITRD_ADDR => "initrd-addr",
+            Self::INITRD_SIZE => "initrd-size",
+            Self::BOOT_MENU => "boot-menu",
+            Self::MAX_CPUS => "max-cpus",
+            Self::KERNEL_ENTRY => "kernel-entry",
+            Self::KERNEL_DATA => "kernel-data",
+            Self::INITRD_DATA => "initrd-data",
+            Self::CMDLINE_ADDR => "cmdline-addr",
+            Self::CMDLINE_SIZE => "cmdline-size",
+            Self::CMDLINE_DATA => "cmdline-data",
+            Self::SETUP_ADDR => "setup-addr",
+            Self::SETUP_SIZE => "setup-size",
+            Self::SETUP_DATA => "setup-data",
+            Self::FILE_DIR => "file-dir",
+            Self::IRQ0_OVERRIDE => "irq0-override",
+            _ => return None,
+        })
+    }
 }
 
 /// The most files a directory can name: keys 0x20 to 0x3fff.

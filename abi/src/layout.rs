@@ -85,6 +85,8 @@ pub const VIRTIO_MMIO_SLOTS: u8 = 8;
 pub const VIRTIO_MMIO_MOST_SLOTS: u8 = 24;
 /// Local APIC registers.
 pub const LOCAL_APIC_ADDR: u64 = 0xfee0_0000;
+/// Size of those registers.
+pub const LOCAL_APIC_SIZE: u64 = 0x1000;
 /// `q35`: configuration space of every PCI bus, memory-mapped (`PCIEXBAR`), 1 MiB a bus.
 pub const MMCONFIG_START: u64 = 0xb000_0000;
 /// Size of that range: 256 buses.

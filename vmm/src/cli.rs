@@ -5,6 +5,7 @@
 //! ends the process with status 2, as [`crate::status::Status::Refused`].
 
 use crate::config::{self, Config, SerialTarget};
+use crate::description::Format;
 use clap::{Parser, ValueEnum};
 use std::path::PathBuf;
 
@@ -96,6 +97,23 @@ struct Cli {
         hide_possible_values = true
     )]
     trace: Switch,
+    /// Say what the machine of the other options is made of (memory, ports, interrupts and fw_cfg
+    /// items) instead of running it
+    #[arg(
+        long,
+        value_name = "text|json",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "text",
+        hide_possible_values = true
+    )]
+    print_machine: Option<Written>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Written {
+    Text,
+    Json,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -104,10 +122,15 @@ enum Switch {
     Off,
 }
 
-/// Reads the process's arguments. Ends the process if they ask for help or name no option of
+/// Reads the process's arguments: a machine, and how to describe it if it is not to be run. Ends the process if they ask for help or name no option of
 /// ours; values that make no sense are an error for the caller to report.
-pub fn parse() -> Result<Config, config::Error> {
-    into_config(Cli::parse())
+pub fn parse() -> Result<(Config, Option<Format>), config::Error> {
+    let cli = Cli::parse();
+    let print = cli.print_machine.map(|written| match written {
+        Written::Text => Format::Text,
+        Written::Json => Format::Json,
+    });
+    Ok((into_config(cli)?, print))
 }
 
 fn into_config(cli: Cli) -> Result<Config, config::Error> {

@@ -11,6 +11,7 @@
 //! | `hypervisor` | KVM, and nothing else knows it |
 //! | `processor` | the run loop of one processor |
 //! | [`machine`] | all of the above: it puts them together and runs them |
+//! | [`description`] | how to say what a machine is made of |
 //! | [`report`], [`status`] | what is left when the run is over |
 
 #![deny(missing_docs, unsafe_code)]
@@ -19,6 +20,7 @@ pub mod boot;
 pub mod cli;
 pub mod config;
 mod console;
+pub mod description;
 pub mod devices;
 #[allow(unsafe_code)] // memory slots and the shared `kvm_run` structure
 mod hypervisor;
@@ -33,6 +35,7 @@ pub mod status;
 mod terminal;
 
 use config::Config;
+use description::{Description, Format};
 use devices::virtio::blk;
 use report::Report;
 use status::Status;
@@ -99,6 +102,15 @@ pub fn run(config: &Config, started: Instant) -> Result<Report, Error> {
     let disks = config.disks.iter().map(blk::Image::open);
     let disks = disks.collect::<Result<Vec<_>, _>>()?;
     machine::Machine::new(config, boot, disks, started)?.run()
+}
+
+/// Says what the machine that `config` describes is made of, after the same checks as [`run`], but
+/// without KVM, and without opening its disks.
+pub fn describe(config: &Config, format: Format) -> Result<String, Error> {
+    config.validate()?;
+    let boot = boot::prepare(config)?;
+    let description = Description::new(config, boot).map_err(boot::Error::from)?;
+    Ok(description.written(format))
 }
 
 #[cfg(test)]

@@ -217,9 +217,15 @@ mod test {
         let com1 = Com1::new(counter(), Box::new(std::io::sink()));
         let cmos = Cmos::new(&Layout::new(64 << 20, 0x1_0000), host_clock);
         let fw_cfg = FwCfg::new(Items::new(), None).unwrap();
-        let ports = Ports::new(Some(Arc::new(com1)), Some(cmos), fw_cfg);
+        let ports = Ports::new(Vec::new(), Some(Arc::new(com1)), Some(cmos), fw_cfg);
         let marks = Arc::new(Marks::new(Instant::now()));
-        Shared::new(ports, Mmio::new(None, Vec::new()), None, marks, counter())
+        Shared::new(
+            ports,
+            Mmio::new(Vec::new(), None, Vec::new()),
+            None,
+            marks,
+            counter(),
+        )
     }
 
     #[test]

@@ -9,7 +9,8 @@ use crate::error::Result;
 use crate::host;
 use crate::packages;
 
-const PROGRAM: &str = "qemu-system-x86_64";
+/// The program.
+pub const PROGRAM: &str = "qemu-system-x86_64";
 /// The second package holds the option ROMs that the first one looks for.
 const PACKAGES: [&str; 2] = ["qemu-system-x86", "seabios"];
 

@@ -7,12 +7,15 @@ use abi::fw_cfg::Key;
 use abi::layout::{GED_EVENTS_ADDR, GED_REGISTERS_ADDR};
 use std::sync::Arc;
 use std::time::Duration;
+use vmm::config::Machine;
 use vmm::devices::bus::{Event, Ports};
 use vmm::devices::cmos::Cmos;
 use vmm::devices::fw_cfg::{FwCfg, Items};
 use vmm::devices::ged::Ged;
+use vmm::devices::map::Map;
 use vmm::devices::mmio::Mmio;
 use vmm::devices::serial::Com1;
+use vmm::devices::virtio::Wiring;
 use vmm::memory::{Layout, Memory};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
@@ -31,9 +34,10 @@ pub fn registers(data: &[u8]) {
     let mut items = Items::new();
     items.set(Key::KERNEL_DATA, vec![0x77; 300]);
     items.add_file("opt/a", vec![1, 2, 3]).expect("a name");
+    let map = Map::new(&Machine::default(), Wiring::One, &[]);
     let fw_cfg = FwCfg::new(items, Some(memory.clone())).expect("items");
-    let ports = Ports::new(Some(Arc::new(com1)), Some(cmos), fw_cfg);
-    let mmio = Mmio::new(Some(Ged::default()), Vec::new());
+    let ports = Ports::new(map.ports, Some(Arc::new(com1)), Some(cmos), fw_cfg);
+    let mmio = Mmio::new(map.regions, Some(Ged::default()), Vec::new());
 
     let mut input = Input(data);
     while !input.is_empty() {

@@ -19,6 +19,7 @@ pub use input::Input;
 
 use crate::config::{Config, SerialTarget, UserSource};
 use crate::devices::fw_cfg::{self, Items};
+use crate::devices::map::Map;
 use crate::devices::virtio::Slot;
 use crate::memory::Layout;
 use abi::fw_cfg::{Key, file};
@@ -119,6 +120,8 @@ pub struct Boot {
     pub items: Items,
     /// Where the virtio devices are, in the order of [`Config`].
     pub slots: Vec<Slot>,
+    /// Where every device is.
+    pub map: Map,
     /// What the VMM itself puts into RAM, at every reset.
     pub preload: Option<Preload>,
 }
@@ -153,6 +156,8 @@ pub fn prepare(config: &Config) -> Result<Boot, Error> {
         layout,
         rom,
         items,
+        map: Map::new(&config.machine, config.wiring(), &slots)
+            .with(config.trace, config.fw_cfg_dma),
         slots,
         preload,
     })

@@ -64,6 +64,15 @@ pub struct Config {
     pub fw_cfg: Vec<UserFile>,
 }
 
+/// A virtio device.
+#[derive(Clone, Copy, Debug)]
+pub enum Virtio<'a> {
+    /// A disk.
+    Disk(&'a Disk),
+    /// Random bytes.
+    Rng,
+}
+
 /// What is wrong with an option.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -138,10 +147,16 @@ pub enum Error {
 }
 
 impl Config {
+    /// The virtio devices in the order in which they take slots.
+    pub fn virtio(&self) -> impl Iterator<Item = Virtio<'_>> {
+        let disks = self.disks.iter().map(Virtio::Disk);
+        disks.chain(self.rng.then_some(Virtio::Rng))
+    }
+
     /// Number of virtio devices.
     #[must_use]
     pub fn virtio_devices(&self) -> usize {
-        self.disks.len() + usize::from(self.rng)
+        self.virtio().count()
     }
 
     /// How its virtio devices are wired.

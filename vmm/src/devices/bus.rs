@@ -1,26 +1,27 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The I/O ports: which device answers, and what the run must know about it.
+//! The I/O ports: how devices answer there, and what the run must know about it.
 //!
-//! Spec: the port map of QEMU `microvm`, and the additions named in [`crate::devices`].
+//! Spec: which device has which ports is in [`super::map`].
 //! In: an access of `width` bytes, repeated or not. Out: data, and an [`Event`] if the access was
 //! one that the run loop acts upon. A port without a device reads as ones.
 
 use super::alarm::Alarm;
-use super::cmos::{self, Cmos};
+use super::cmos::Cmos;
 use super::debug::{self, Message};
 use super::fw_cfg::FwCfg;
 use super::interrupts::Interrupts;
 use super::line::Line;
+use super::map::{self, AtPorts, Range};
 use super::pit::Pit;
 use super::reset;
-use super::serial::{COM1_PORT, COM1_PORTS, Com1};
-use abi::fw_cfg::{PORT_BASE, PORT_COUNT};
+use super::serial::Com1;
+use abi::fw_cfg::PORT_BASE;
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-const FW_CFG_LAST: u16 = PORT_BASE + PORT_COUNT - 1;
-const COM1_LAST: u16 = COM1_PORT + COM1_PORTS - 1;
+/// What a port without a device reads as.
+const NOBODY: u8 = 0xff;
 
 /// What the run loop must know about an access.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -38,6 +39,7 @@ pub enum Event {
 /// All ports of the machine. Shared by all processors.
 #[derive(Debug)]
 pub struct Ports {
+    map: Vec<Range<u16, AtPorts>>,
     com1: Option<Arc<Com1>>,
     cmos: Option<Clocked<Cmos>>,
     fw_cfg: Mutex<FwCfg>,
@@ -65,10 +67,17 @@ impl<T> Clocked<T> {
 }
 
 impl Ports {
-    /// The ports of a machine with these devices.
+    /// The ports that `map` names, in ascending order, with these devices. One that is not in the
+    /// map cannot be reached.
     #[must_use]
-    pub fn new(com1: Option<Arc<Com1>>, cmos: Option<Cmos>, fw_cfg: FwCfg) -> Self {
+    pub fn new(
+        map: Vec<Range<u16, AtPorts>>,
+        com1: Option<Arc<Com1>>,
+        cmos: Option<Cmos>,
+        fw_cfg: FwCfg,
+    ) -> Self {
         Self {
+            map,
             com1,
             cmos: cmos.map(Clocked::new),
             fw_cfg: Mutex::new(fw_cfg),
@@ -201,15 +210,15 @@ impl Ports {
 
     /// Reads of `width` bytes each into `data`: one, or as many as a string instruction makes.
     pub fn read(&self, port: u16, width: usize, data: &mut [u8]) -> io::Result<Option<Event>> {
-        match port {
-            PORT_BASE..=FW_CFG_LAST => {
+        match self.find(port) {
+            Some((AtPorts::FwCfg | AtPorts::FwCfgDma, _)) => {
                 lock(&self.fw_cfg).read_string(port - PORT_BASE, width, data);
                 Ok(Some(Event::FwCfg))
             }
             _ => {
                 for access in data.chunks_mut(width.max(1)) {
                     // Devices with 8-bit registers see a wider access as one per port.
-                    access.fill(0xff);
+                    access.fill(NOBODY);
                     for (port, byte) in (port..=u16::MAX).zip(access) {
                         *byte = self.read_byte(port)?;
                     }
@@ -234,58 +243,93 @@ impl Ports {
         Ok(event)
     }
 
+    /// What answers at `port`, and which of its ports that is.
+    fn find(&self, port: u16) -> Option<(AtPorts, u16)> {
+        map::find(&self.map, port)
+    }
+
     fn read_byte(&self, port: u16) -> io::Result<u8> {
-        if let Some(value) = self.interrupts.as_ref().and_then(|it| it.read_port(port)) {
-            return Ok(value);
-        }
-        if let (true, Some(pit)) = (Pit::has(port), &self.pit) {
-            return Ok(lock(&pit.device).read(port));
-        }
-        Ok(match (port, &self.com1, &self.cmos) {
-            (COM1_PORT..=COM1_LAST, Some(com1), _) => {
-                com1.read((port - COM1_PORT).to_le_bytes()[0])?
+        let Some((device, offset)) = self.find(port) else {
+            return Ok(NOBODY);
+        };
+        let value = match device {
+            AtPorts::Pic => self.interrupts.as_ref().and_then(|it| it.read_port(port)),
+            AtPorts::Pit => self.pit.as_ref().map(|pit| lock(&pit.device).read(port)),
+            AtPorts::Keyboard => Some(reset::KEYBOARD_STATUS),
+            AtPorts::Rtc => match &self.cmos {
+                Some(cmos) => Some(self.with_cmos(cmos, |cmos| cmos.read(port))?),
+                None => None,
+            },
+            AtPorts::Com1 => match &self.com1 {
+                Some(com1) => Some(com1.read(offset.to_le_bytes()[0])?),
+                None => None,
+            },
+            AtPorts::FwCfg | AtPorts::FwCfgDma => {
+                let mut data = [NOBODY];
+                lock(&self.fw_cfg).read(port - PORT_BASE, &mut data);
+                Some(data[0])
             }
-            (cmos::INDEX_PORT | cmos::DATA_PORT, _, Some(cmos)) => {
-                self.with_cmos(cmos, |cmos| cmos.read(port))?
-            }
-            (reset::KEYBOARD_STATUS_PORT, ..) => reset::KEYBOARD_STATUS,
-            _ => 0xff,
-        })
+            AtPorts::Trace | AtPorts::Failure | AtPorts::ResetControl => None,
+        };
+        Ok(value.unwrap_or(NOBODY))
     }
 
     fn write_once(&self, port: u16, data: &[u8]) -> io::Result<Option<Event>> {
-        if let PORT_BASE..=FW_CFG_LAST = port {
-            lock(&self.fw_cfg).write(port - PORT_BASE, data);
-            return Ok(Some(Event::FwCfg));
-        }
-        if let Some(message) = debug::decode(port, data) {
-            return Ok(Some(Event::Message(message)));
-        }
-        if let [value] = *data
-            && reset::is_reset(port, value)
-        {
-            return Ok(Some(Event::Reset));
+        match self.find(port) {
+            Some((AtPorts::FwCfg | AtPorts::FwCfgDma, _)) => {
+                lock(&self.fw_cfg).write(port - PORT_BASE, data);
+                return Ok(Some(Event::FwCfg));
+            }
+            Some((AtPorts::Trace | AtPorts::Failure, _)) => {
+                return Ok(debug::decode(port, data).map(Event::Message));
+            }
+            Some((AtPorts::Keyboard | AtPorts::ResetControl, _)) => {
+                let resets = matches!(*data, [value] if reset::is_reset(port, value));
+                return Ok(resets.then_some(Event::Reset));
+            }
+            _ => {}
         }
         for (port, value) in (port..=u16::MAX).zip(data) {
-            if (self.interrupts.as_ref()).is_some_and(|it| it.write_port(port, *value)) {
-                continue;
-            }
-            if let (true, Some(pit)) = (Pit::has(port), &self.pit) {
-                lock(&pit.device).write(port, *value);
-                self.set_alarm()?;
-                continue;
-            }
-            match (port, &self.com1, &self.cmos) {
-                (COM1_PORT..=COM1_LAST, Some(com1), _) => {
-                    com1.write((port - COM1_PORT).to_le_bytes()[0], *value)?;
-                }
-                (cmos::INDEX_PORT | cmos::DATA_PORT, _, Some(cmos)) => {
-                    self.with_cmos(cmos, |cmos| cmos.write(port, *value))?;
-                }
-                _ => {}
-            }
+            self.write_byte(port, *value)?;
         }
         Ok(None)
+    }
+
+    fn write_byte(&self, port: u16, value: u8) -> io::Result<()> {
+        let Some((device, offset)) = self.find(port) else {
+            return Ok(());
+        };
+        match device {
+            AtPorts::Pic => {
+                if let Some(interrupts) = &self.interrupts {
+                    interrupts.write_port(port, value);
+                }
+            }
+            AtPorts::Pit => {
+                if let Some(pit) = &self.pit {
+                    lock(&pit.device).write(port, value);
+                    self.set_alarm()?;
+                }
+            }
+            AtPorts::Rtc => {
+                if let Some(cmos) = &self.cmos {
+                    self.with_cmos(cmos, |cmos| cmos.write(port, value))?;
+                }
+            }
+            AtPorts::Com1 => {
+                if let Some(com1) = &self.com1 {
+                    com1.write(offset.to_le_bytes()[0], value)?;
+                }
+            }
+            // Registers that take no part of an access that begins before them.
+            AtPorts::Keyboard
+            | AtPorts::Trace
+            | AtPorts::FwCfg
+            | AtPorts::FwCfgDma
+            | AtPorts::Failure
+            | AtPorts::ResetControl => {}
+        }
+        Ok(())
     }
 }
 
@@ -306,19 +350,27 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod test {
     use super::*;
+    use crate::config::Machine;
     use crate::devices::fw_cfg::Items;
+    use crate::devices::map::Map;
     use crate::devices::serial::test::Screen;
+    use crate::devices::virtio::Wiring;
     use crate::memory::Layout;
     use abi::debug::FailureCode;
     use std::time::Duration;
     use vmm_sys_util::eventfd::EventFd;
+
+    fn map() -> Vec<Range<u16, AtPorts>> {
+        Map::new(&Machine::default(), Wiring::One, &[]).ports
+    }
 
     fn ports() -> (Ports, Screen) {
         let screen = Screen::default();
         let com1 = Com1::new(EventFd::new(0).unwrap(), Box::new(screen.clone()));
         let cmos = Cmos::new(&Layout::new(256 << 20, 0x1_0000), || Duration::ZERO);
         let fw_cfg = FwCfg::new(Items::new(), None).unwrap();
-        (Ports::new(Some(Arc::new(com1)), Some(cmos), fw_cfg), screen)
+        let ports = Ports::new(map(), Some(Arc::new(com1)), Some(cmos), fw_cfg);
+        (ports, screen)
     }
 
     fn read(ports: &Ports, port: u16, width: usize) -> Vec<u8> {
@@ -331,7 +383,7 @@ mod test {
     fn ports_of_nobody_read_as_ones_at_every_width() {
         let (ports, _) = ports();
         for port in [
-            0, 0x20, 0x65, 0x80, 0x92, 0x402, 0xcf8, 0xcfc, 0x51c, 0x50f, 0xffff,
+            0, 0x20, 0x65, 0x80, 0x92, 0x402, 0xcf8, 0xcfc, 0x51c, 0x50b, 0xffff,
         ] {
             for width in [1, 2, 4] {
                 assert_eq!(read(&ports, port, width), vec![0xff; width], "{port:#x}");
@@ -342,13 +394,28 @@ mod test {
     #[test]
     fn devices_that_are_left_out_read_as_ones() {
         let fw_cfg = FwCfg::new(Items::new(), None).unwrap();
-        let ports = Ports::new(None, None, fw_cfg);
+        let ports = Ports::new(map(), None, None, fw_cfg);
         for port in [0x70, 0x71, 0x3f8, 0x3fd, 0x3ff] {
             ports.write(port, 1, &[0]).unwrap();
             assert_eq!(read(&ports, port, 1), [0xff], "{port:#x}");
         }
         ports.reset().unwrap();
         assert_eq!(read(&ports, 0x511, 1), [b'Q']);
+    }
+
+    #[test]
+    fn a_device_that_is_not_in_the_map_cannot_be_reached() {
+        let screen = Screen::default();
+        let com1 = Com1::new(EventFd::new(0).unwrap(), Box::new(screen.clone()));
+        let fw_cfg = FwCfg::new(Items::new(), None).unwrap();
+        let mut map = map();
+        map.retain(|range| range.device == AtPorts::Rtc);
+        let ports = Ports::new(map, Some(Arc::new(com1)), None, fw_cfg);
+        for port in 0..=u16::MAX {
+            assert_eq!(read(&ports, port, 1), [0xff], "{port:#x}");
+            assert_eq!(ports.write(port, 1, &[0xfe]).unwrap(), None, "{port:#x}");
+        }
+        assert!(screen.0.lock().unwrap().is_empty());
     }
 
     #[test]

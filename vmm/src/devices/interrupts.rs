@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// The timer's interrupt.
 const TIMER_IRQ: u32 = 0;
 /// Where it arrives.
-const TIMER_PIN: u32 = 2;
+pub(super) const TIMER_PIN: u32 = 2;
 /// The interrupt by which the second 8259 reaches the first. It arrives nowhere else.
 const CASCADE: u32 = 2;
 

@@ -1,32 +1,39 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Registers in memory space: which device answers where there is neither RAM nor ROM.
+//! Registers in memory space: how devices answer where there is neither RAM nor ROM.
 //!
-//! Spec: the memory map of QEMU `microvm`. In: an access of 1 to 8 bytes, as KVM reports it. Out:
+//! Spec: which device has which addresses is in [`super::map`]. In: an access of 1 to 8 bytes, as KVM reports it. Out:
 //! data, and an [`Event`] if the access was one that the run loop acts upon. An address without a
 //! device reads as zero, as QEMU's does. Local APICs are KVM's and never come here.
 
 use super::bus::{Event, lock};
 use super::ged::Ged;
 use super::interrupts::Interrupts;
+use super::map::{self, InMemory, Range};
 use super::virtio::Slot;
 use super::virtio::mmio::Transport;
-use abi::layout::{IO_APIC_ADDR, IO_APIC_SIZE, IO_APIC2_ADDR, VIRTIO_MMIO_SIZE};
 use std::io;
 use std::sync::{Arc, Mutex};
 
 /// All such devices of the machine. Shared by all processors.
 #[derive(Debug)]
 pub struct Mmio {
+    map: Vec<Range<u64, InMemory>>,
     ged: Option<Mutex<Ged>>,
     virtio: Vec<(Slot, Arc<Transport>)>,
     interrupts: Option<Arc<Interrupts>>,
 }
 
 impl Mmio {
-    /// The addresses of a machine with these devices.
+    /// The addresses that `map` names, in ascending order, with these devices. One that is not in
+    /// the map cannot be reached.
     #[must_use]
-    pub fn new(ged: Option<Ged>, virtio: Vec<(Slot, Arc<Transport>)>) -> Self {
+    pub fn new(
+        map: Vec<Range<u64, InMemory>>,
+        ged: Option<Ged>,
+        virtio: Vec<(Slot, Arc<Transport>)>,
+    ) -> Self {
         Self {
+            map,
             ged: ged.map(Mutex::new),
             virtio,
             interrupts: None,
@@ -66,54 +73,65 @@ impl Mmio {
 
     /// A guest read.
     pub fn read(&self, address: u64, data: &mut [u8]) {
-        if let Some((interrupts, index, offset)) = self.io_apic(address) {
-            return interrupts.read(index, offset, data);
-        }
-        match (self.find(address), &self.ged) {
-            (Some((transport, offset)), _) => transport.read(offset, data),
-            (None, Some(ged)) => lock(ged).read(address, data),
-            (None, None) => data.fill(0),
+        match self.find(address) {
+            Some(Place::IoApic(interrupts, index, offset)) => interrupts.read(index, offset, data),
+            Some(Place::Virtio(transport, offset)) => transport.read(offset, data),
+            Some(Place::Ged(ged)) => lock(ged).read(address, data),
+            None => data.fill(0),
         }
     }
 
     /// A guest write. Fails if the host refuses what follows from it.
     pub fn write(&self, address: u64, data: &[u8]) -> io::Result<Option<Event>> {
-        if let Some((interrupts, index, offset)) = self.io_apic(address) {
-            return interrupts.write(index, offset, data).map(|()| None);
-        }
-        match (self.find(address), &self.ged) {
-            (Some((transport, offset)), _) => transport.write(offset, data).map(|()| None),
-            (None, Some(ged)) => Ok(lock(ged).write(address, data)),
-            (None, None) => Ok(None),
+        match self.find(address) {
+            Some(Place::IoApic(interrupts, index, offset)) => {
+                interrupts.write(index, offset, data).map(|()| None)
+            }
+            Some(Place::Virtio(transport, offset)) => transport.write(offset, data).map(|()| None),
+            Some(Place::Ged(ged)) => Ok(lock(ged).write(address, data)),
+            None => Ok(None),
         }
     }
 
-    /// The I/O APIC at `address`: where it is, which one, and the offset in its registers.
-    fn io_apic(&self, address: u64) -> Option<(&Interrupts, usize, u64)> {
-        let starts = [IO_APIC_ADDR, IO_APIC2_ADDR];
-        let (index, offset) = starts.iter().enumerate().find_map(|(index, start)| {
-            let offset = address.checked_sub(*start)?;
-            (offset < IO_APIC_SIZE).then_some((index, offset))
-        })?;
-        Some((self.interrupts.as_deref()?, index, offset))
+    /// What answers at `address`.
+    fn find(&self, address: u64) -> Option<Place<'_>> {
+        let (device, offset) = map::find(&self.map, address)?;
+        match device {
+            InMemory::GedEvents | InMemory::GedRegisters => self.ged.as_ref().map(Place::Ged),
+            InMemory::Virtio(index) => {
+                let (_, transport) = self.virtio.get(index)?;
+                Some(Place::Virtio(transport, u32::try_from(offset).ok()?))
+            }
+            InMemory::IoApic(index) => {
+                let interrupts = self.interrupts.as_deref()?;
+                Some(Place::IoApic(interrupts, index, offset))
+            }
+            InMemory::LocalApics => None,
+        }
     }
+}
 
-    /// The virtio device at `address`, and the offset in its registers.
-    fn find(&self, address: u64) -> Option<(&Transport, u32)> {
-        self.virtio.iter().find_map(|(slot, transport)| {
-            let offset = address.checked_sub(slot.address())?;
-            let offset = Some(offset).filter(|offset| *offset < VIRTIO_MMIO_SIZE)?;
-            Some((&**transport, u32::try_from(offset).ok()?))
-        })
-    }
+/// A device, and the offset in its registers.
+enum Place<'a> {
+    Ged(&'a Mutex<Ged>),
+    Virtio(&'a Transport, u32),
+    IoApic(&'a Interrupts, usize, u64),
 }
 
 #[cfg(test)]
 mod test {
     use super::*;
+    use crate::config::Machine;
+    use crate::devices::map::Map;
+    use crate::devices::virtio::Wiring;
 
     fn machine(acpi: bool) -> Mmio {
-        Mmio::new(acpi.then(Ged::default), Vec::new())
+        let parts = Machine {
+            acpi,
+            ..Machine::default()
+        };
+        let map = Map::new(&parts, Wiring::One, &[]);
+        Mmio::new(map.regions, acpi.then(Ged::default), Vec::new())
     }
 
     fn write(mmio: &Mmio, address: u64, data: &[u8]) -> Option<Event> {

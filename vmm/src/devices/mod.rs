@@ -6,7 +6,7 @@
 //!
 //! | ports | device |
 //! |-------|--------|
-//! | 0x060, 0x064, 0xcf9 | [`reset`] |
+//! | 0x064, 0xcf9 | [`reset`] |
 //! | 0x020, 0x021, 0x0a0, 0x0a1, 0x4d0, 0x4d1 | [`pic`], where it is not KVM's |
 //! | 0x040–0x043, 0x061 | [`pit`], where it is not KVM's |
 //! | 0x070, 0x071 | [`cmos`] |
@@ -20,6 +20,8 @@
 //! | 0xfeb00000–0xfeb02fff, 0x200 a slot | [`virtio`] |
 //! | 0xfec00000–0xfec00fff, 0xfec10000–0xfec10fff | [`ioapic`], where they are not KVM's |
 //!
+//! [`map`] says which of them a machine has; the buses ([`bus`], [`mmio`]) find them there.
+//!
 //! Local APICs are KVM's, and with `irqchip=kernel` also the I/O APIC, 8259, 8254 and port 0x61.
 //! Every other port reads as ones, every other address without memory as zero.
 
@@ -32,6 +34,7 @@ pub mod ged;
 pub mod interrupts;
 pub mod ioapic;
 pub mod line;
+pub mod map;
 pub mod mmio;
 pub mod pic;
 pub mod pit;

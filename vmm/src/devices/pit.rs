@@ -18,8 +18,10 @@ use std::time::{Duration, Instant};
 
 /// First port.
 pub const PIT_PORT: u16 = 0x40;
+/// Number of ports from there on: three counters and the control words.
+pub const PIT_PORTS: u16 = 4;
 /// The port of control words.
-const CONTROL_PORT: u16 = PIT_PORT + 3;
+const CONTROL_PORT: u16 = PIT_PORT + PIT_PORTS - 1;
 /// Gate of counter 2 and speaker.
 pub const SPEAKER_PORT: u16 = 0x61;
 /// The interrupt of counter 0.
@@ -302,12 +304,6 @@ impl Pit {
     /// What a machine reset does.
     pub fn reset(&mut self) {
         *self = Self::new(self.clock);
-    }
-
-    /// Whether `port` is one of its ports.
-    #[must_use]
-    pub const fn has(port: u16) -> bool {
-        matches!(port, PIT_PORT..=CONTROL_PORT | SPEAKER_PORT)
     }
 
     /// An 8-bit read of one of its ports.

@@ -7,7 +7,7 @@
 
 use super::Machine;
 use crate::boot::{self, Boot};
-use crate::config::{Config, IrqChip, SerialTarget};
+use crate::config::{Config, IrqChip, SerialTarget, Virtio};
 use crate::devices::alarm::Alarm;
 use crate::devices::bus::Ports;
 use crate::devices::cmos::{Cmos, RTC_IRQ, host_clock};
@@ -22,7 +22,7 @@ use crate::devices::serial::{COM1_IRQ, Com1};
 use crate::devices::virtio::blk::{Blk, Image};
 use crate::devices::virtio::mmio::Transport;
 use crate::devices::virtio::rng::Rng;
-use crate::devices::virtio::{Device, Slot, Wiring};
+use crate::devices::virtio::{Device, Slot};
 use crate::hypervisor::{self, Controllers};
 use crate::memory::Memory;
 use crate::processor::Shared;
@@ -51,7 +51,9 @@ impl Machine {
         let memory = Memory::for_machine(&boot.layout)?;
         let lines = Lines::new(config);
         let devices = virtio(config, images)?;
+        let map = boot.map;
         let mmio = Mmio::new(
+            map.regions,
             parts.acpi.then(Ged::default),
             transports(&boot.slots, devices, &memory)?,
         )
@@ -62,7 +64,7 @@ impl Machine {
         let wake = counter(0)?;
         let com1 = com1(config, &lines)?;
         let port = com1.as_ref().map(|(com1, _)| Arc::clone(com1));
-        let ports = clocks(config, &lines, Ports::new(port, cmos, fw_cfg))?;
+        let ports = clocks(config, &lines, Ports::new(map.ports, port, cmos, fw_cfg))?;
         let marks = Arc::new(Marks::new(started));
         let interrupts = lines.interrupts();
         let machine = Self {
@@ -84,15 +86,21 @@ impl Machine {
     }
 }
 
-/// The virtio devices, in the order of their slots.
+/// The virtio devices, in the order of their slots; the disks are made of `images`.
 fn virtio(config: &Config, images: Vec<Image>) -> Result<Vec<Box<dyn Device>>, Error> {
+    let mut images = images.into_iter();
     let mut devices: Vec<Box<dyn Device>> = Vec::new();
-    for (image, disk) in images.into_iter().zip(&config.disks) {
-        devices.push(Box::new(Blk::new(image, disk)));
-    }
-    if config.rng {
-        let source = File::open(RANDOM).map_err(Error::host(RANDOM))?;
-        devices.push(Box::new(Rng::new(Box::new(source))));
+    for device in config.virtio() {
+        match device {
+            Virtio::Disk(disk) => {
+                let image = images.next().map(|image| Blk::new(image, disk));
+                devices.extend(image.map(|blk| Box::new(blk) as Box<dyn Device>));
+            }
+            Virtio::Rng => {
+                let source = File::open(RANDOM).map_err(Error::host(RANDOM))?;
+                devices.push(Box::new(Rng::new(Box::new(source))));
+            }
+        }
     }
     Ok(devices)
 }
@@ -190,7 +198,7 @@ impl Lines {
 }
 
 fn io_apics(config: &Config) -> u32 {
-    if config.wiring() == Wiring::Two { 2 } else { 1 }
+    config.wiring().io_apics().into()
 }
 
 fn counter(flags: i32) -> Result<EventFd, Error> {

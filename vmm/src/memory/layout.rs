@@ -4,8 +4,31 @@
 //! Spec: QEMU `hw/i386/microvm.c`, `microvm_memory_init`. Pure; no memory is touched.
 
 use abi::layout::{
-    RAM_ABOVE_4G_START, RAM_BELOW_4G_END, ROM_ALIAS_END, ROM_ALIAS_MAX_SIZE, ROM_TOP,
+    HIGH_RAM_START, RAM_ABOVE_4G_START, RAM_BELOW_4G_END, ROM_ALIAS_END, ROM_ALIAS_MAX_SIZE,
+    ROM_TOP,
 };
+
+/// What memory is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// RAM.
+    Ram,
+    /// The firmware image, which can be written, as on QEMU's `microvm`.
+    Rom,
+}
+
+/// A piece of guest memory.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Piece {
+    /// First guest-physical address.
+    pub guest: u64,
+    /// Bytes.
+    pub size: u64,
+    /// What it is.
+    pub kind: Kind,
+    /// Where it starts in all RAM, or in the ROM.
+    pub offset: u64,
+}
 
 /// Sizes from which every boundary of the map follows.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -74,6 +97,40 @@ impl Layout {
     #[must_use]
     pub const fn alias_start(&self) -> u64 {
         ROM_ALIAS_END - self.alias_size()
+    }
+
+    /// All guest memory in ascending order. The end of the ROM is there twice.
+    #[must_use]
+    pub fn pieces(&self) -> Vec<Piece> {
+        let piece = |kind, guest, offset, size| Piece {
+            guest,
+            size,
+            kind,
+            offset,
+        };
+        let (alias, alias_size) = (self.alias_start(), self.alias_size());
+        let (rom, rom_size) = (self.rom_start(), self.rom_size);
+        let below_4g = self.below_4g();
+        let mut pieces = vec![
+            piece(Kind::Ram, 0, 0, alias),
+            piece(Kind::Rom, alias, rom_size - alias_size, alias_size),
+            piece(
+                Kind::Ram,
+                HIGH_RAM_START,
+                HIGH_RAM_START,
+                below_4g - HIGH_RAM_START,
+            ),
+            piece(Kind::Rom, rom, 0, rom_size),
+        ];
+        if self.above_4g() > 0 {
+            pieces.push(piece(
+                Kind::Ram,
+                RAM_ABOVE_4G_START,
+                below_4g,
+                self.above_4g(),
+            ));
+        }
+        pieces
     }
 
     /// First address of the view below 4 GiB.

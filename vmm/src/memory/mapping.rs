@@ -7,8 +7,8 @@
 //! of the same bytes. Neither mapping is ever unmapped: KVM and processor threads use them
 //! until the process ends, and the process ends with the machine.
 
+use super::layout::{Kind, Piece};
 use super::{Error, Layout};
-use abi::layout::{HIGH_RAM_START, RAM_ABOVE_4G_START, ROM_TOP};
 use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion, VolatileSlice};
 
 const PROTECTION: i32 = libc::PROT_READ | libc::PROT_WRITE;
@@ -76,23 +76,12 @@ pub(super) fn expect_all_of(slice: VolatileSlice<'_>) {
 pub(super) fn machine(layout: &Layout) -> Result<GuestMemoryMmap, Error> {
     let ram = Eternal::new(layout.ram_size())?;
     let rom = Eternal::new(layout.rom_size())?;
-    let mut regions = vec![
-        ram.view(0, layout.alias_start(), 0)?,
-        rom.view(
-            layout.rom_size() - layout.alias_size(),
-            layout.alias_size(),
-            layout.alias_start(),
-        )?,
-        ram.view(
-            HIGH_RAM_START,
-            layout.below_4g() - HIGH_RAM_START,
-            HIGH_RAM_START,
-        )?,
-        rom.view(0, layout.rom_size(), ROM_TOP - layout.rom_size())?,
-    ];
-    if layout.above_4g() > 0 {
-        regions.push(ram.view(layout.below_4g(), layout.above_4g(), RAM_ABOVE_4G_START)?);
-    }
+    let view = |piece: Piece| match piece.kind {
+        Kind::Ram => ram.view(piece.offset, piece.size, piece.guest),
+        Kind::Rom => rom.view(piece.offset, piece.size, piece.guest),
+    };
+    let regions = layout.pieces().into_iter().map(view);
+    let regions = regions.collect::<Result<_, _>>()?;
     GuestMemoryMmap::from_regions(regions).map_err(|error| Error::Reserve {
         size: layout.ram_size(),
         reason: error.to_string(),

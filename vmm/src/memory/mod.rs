@@ -11,7 +11,7 @@ mod layout;
 #[allow(unsafe_code)] // makes several views of one mapping; each block carries its proof
 mod mapping;
 
-pub use layout::Layout;
+pub use layout::{Kind, Layout, Piece};
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};

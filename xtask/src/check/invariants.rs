@@ -16,7 +16,7 @@ struct Border {
     only: &'static str,
 }
 
-const BORDERS: [Border; 4] = [
+const BORDERS: [Border; 5] = [
     Border {
         room: "vmm/src",
         name: "kvm_ioctls",
@@ -36,6 +36,11 @@ const BORDERS: [Border; 4] = [
         room: "vmm/src",
         name: "acpi_tables",
         only: "vmm/src/boot/acpi/",
+    },
+    Border {
+        room: "vmm/src",
+        name: "serde",
+        only: "vmm/src/description.rs",
     },
 ];
 

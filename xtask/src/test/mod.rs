@@ -7,6 +7,7 @@
 mod boards;
 pub mod case;
 mod disks;
+mod exposed;
 mod handed;
 mod host;
 mod log;
@@ -135,6 +136,7 @@ fn cases() -> Vec<Case> {
     cases.extend(boards::cases());
     cases.extend(stock::cases());
     cases.extend(disks::cases());
+    cases.extend(exposed::cases());
     cases.extend(oracle::cases());
     // The floors in the order of what they need; within one the order of its table.
     let floor = |case: &Case| {

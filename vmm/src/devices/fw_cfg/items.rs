@@ -157,6 +157,11 @@ impl Items {
         }
     }
 
+    /// The names of the files in the order of their keys.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().map(String::as_str)
+    }
+
     /// Refuses what no device can offer. Gives the number of files.
     pub fn check(&self) -> Result<u32, Error> {
         let too_large = |name: &dyn Fn() -> String, content: &Content| match content {

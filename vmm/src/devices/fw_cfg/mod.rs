@@ -41,6 +41,8 @@ const WINDOW: usize = 4096;
 #[derive(Debug)]
 pub struct FwCfg {
     items: Vec<(Key, Content)>,
+    /// Of the files, in the order of their keys.
+    names: Vec<String>,
     selection: Selection,
     dma: Option<Dma>,
     window: Window,
@@ -57,14 +59,26 @@ impl FwCfg {
         features.set(Features::DMA, memory.is_some());
         items.set(Key::SIGNATURE, SIGNATURE.to_vec());
         items.set(Key::ID, Content::u32(features.bits()));
+        let names = items.names().map(Into::into).collect();
         let items = items.into_table()?;
         Ok(Self {
+            names,
             selection: Selection::of(Key::SIGNATURE, &items),
             items,
             dma: memory.map(Dma::new),
             window: Window::default(),
             host_error: None,
         })
+    }
+
+    /// Every item: its key, its name if it is a file, and its size in bytes.
+    pub fn items(&self) -> impl Iterator<Item = (Key, Option<&str>, u32)> {
+        let name = |key: Key| {
+            let index = usize::from(key.0.checked_sub(Key::FILE_FIRST.0)?);
+            self.names.get(index).map(String::as_str)
+        };
+        let item = move |(key, content): &(Key, Content)| (*key, name(*key), content.size());
+        self.items.iter().map(item)
     }
 
     /// Back to the power-on state: the signature selected, no DMA address latched.

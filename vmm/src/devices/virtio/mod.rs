@@ -83,6 +83,15 @@ impl Wiring {
         }
     }
 
+    /// Number of I/O APICs that it needs.
+    #[must_use]
+    pub const fn io_apics(self) -> u8 {
+        match self {
+            Self::Isa | Self::One => 1,
+            Self::Two => 2,
+        }
+    }
+
     /// Interrupt of the first slot.
     const fn first(self) -> u32 {
         match self {
