@@ -140,3 +140,117 @@ pub mod blk {
     const _: () = assert!(size_of::<Config>() == 60);
     const _: () = assert!(core::mem::offset_of!(Config, writeback) == 32);
 }
+
+/// The network device (section 5.1).
+pub mod net {
+    use zerocopy::little_endian::U16;
+    use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+    /// Device ID.
+    pub const DEVICE_ID: u32 = 1;
+
+    /// Feature `VIRTIO_NET_F_CSUM`: the device completes checksums.
+    pub const F_CSUM: u64 = 1 << 0;
+    /// Feature `VIRTIO_NET_F_GUEST_CSUM`: the driver takes frames with incomplete checksums.
+    pub const F_GUEST_CSUM: u64 = 1 << 1;
+    /// Feature `VIRTIO_NET_F_MAC`: `mac` is valid.
+    pub const F_MAC: u64 = 1 << 5;
+    /// Feature `VIRTIO_NET_F_GUEST_TSO4`: the driver takes large TCP segments in IPv4.
+    pub const F_GUEST_TSO4: u64 = 1 << 7;
+    /// Feature `VIRTIO_NET_F_GUEST_TSO6`: the driver takes large TCP segments in IPv6.
+    pub const F_GUEST_TSO6: u64 = 1 << 8;
+    /// Feature `VIRTIO_NET_F_GUEST_ECN`: those of the driver may have ECN.
+    pub const F_GUEST_ECN: u64 = 1 << 9;
+    /// Feature `VIRTIO_NET_F_HOST_TSO4`: the device takes large TCP segments in IPv4.
+    pub const F_HOST_TSO4: u64 = 1 << 11;
+    /// Feature `VIRTIO_NET_F_HOST_TSO6`: the device takes large TCP segments in IPv6.
+    pub const F_HOST_TSO6: u64 = 1 << 12;
+    /// Feature `VIRTIO_NET_F_HOST_ECN`: those of the device may have ECN.
+    pub const F_HOST_ECN: u64 = 1 << 13;
+    /// Feature `VIRTIO_NET_F_MRG_RXBUF`: a received frame may fill several buffers.
+    pub const F_MRG_RXBUF: u64 = 1 << 15;
+    /// Feature `VIRTIO_NET_F_STATUS`: `status` is valid.
+    pub const F_STATUS: u64 = 1 << 16;
+    /// Feature `VIRTIO_NET_F_CTRL_VQ`: there is a control queue.
+    pub const F_CTRL_VQ: u64 = 1 << 17;
+    /// Feature `VIRTIO_NET_F_MQ`: `max_virtqueue_pairs` is valid.
+    pub const F_MQ: u64 = 1 << 22;
+
+    /// Status `VIRTIO_NET_S_LINK_UP`.
+    pub const S_LINK_UP: u16 = 1 << 0;
+
+    /// Flag `VIRTIO_NET_HDR_F_NEEDS_CSUM`: the checksum is incomplete.
+    pub const HDR_F_NEEDS_CSUM: u8 = 1 << 0;
+    /// Value `VIRTIO_NET_HDR_GSO_NONE`: an ordinary frame.
+    pub const HDR_GSO_NONE: u8 = 0;
+    /// Value `VIRTIO_NET_HDR_GSO_TCPV4`: a large TCP segment in IPv4.
+    pub const HDR_GSO_TCPV4: u8 = 1;
+    /// Value `VIRTIO_NET_HDR_GSO_TCPV6`: a large TCP segment in IPv6.
+    pub const HDR_GSO_TCPV6: u8 = 4;
+    /// Bit `VIRTIO_NET_HDR_GSO_ECN` beside one of these values: the segment has ECN.
+    pub const HDR_GSO_ECN: u8 = 0x80;
+
+    /// Class `VIRTIO_NET_CTRL_MQ` of commands.
+    pub const CTRL_MQ: u8 = 4;
+    /// Command `VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET`: how many queue pairs the driver uses.
+    pub const CTRL_MQ_VQ_PAIRS_SET: u8 = 0;
+    /// Answer `VIRTIO_NET_OK`.
+    pub const OK: u8 = 0;
+    /// Answer `VIRTIO_NET_ERR`.
+    pub const ERR: u8 = 1;
+
+    /// What every frame begins with in a queue (`struct virtio_net_hdr`).
+    #[derive(
+        Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Default,
+    )]
+    #[repr(C)]
+    pub struct Header {
+        /// [`HDR_F_NEEDS_CSUM`] and others.
+        pub flags: u8,
+        /// One of the `HDR_GSO_` values.
+        pub gso_type: u8,
+        /// Bytes of the headers of a large segment.
+        pub hdr_len: U16,
+        /// Bytes of the pieces to cut it into.
+        pub gso_size: U16,
+        /// Where the checksum begins to count.
+        pub csum_start: U16,
+        /// Where it goes, from there on.
+        pub csum_offset: U16,
+        /// Buffers that a received frame fills.
+        pub num_buffers: U16,
+    }
+
+    const _: () = assert!(size_of::<Header>() == 12);
+    const _: () = assert!(core::mem::offset_of!(Header, num_buffers) == 10);
+
+    /// The configuration (`struct virtio_net_config`) up to what an MTU would add.
+    #[derive(
+        Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Default,
+    )]
+    #[repr(C)]
+    pub struct Config {
+        /// The address of the station.
+        pub mac: [u8; 6],
+        /// [`S_LINK_UP`], or not.
+        pub status: U16,
+        /// Most queue pairs.
+        pub max_virtqueue_pairs: U16,
+    }
+
+    const _: () = assert!(size_of::<Config>() == 10);
+
+    /// What a control command begins with (`struct virtio_net_ctrl`).
+    #[derive(
+        Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Default,
+    )]
+    #[repr(C)]
+    pub struct Command {
+        /// [`CTRL_MQ`] or another.
+        pub class: u8,
+        /// What is to be done.
+        pub command: u8,
+    }
+
+    const _: () = assert!(size_of::<Command>() == 2);
+}

@@ -52,6 +52,7 @@ fn boot(test: &str, machine: Machine, cpus: u32, dma: bool) -> (Loopback, Booted
         bios: file(&format!("{test}.rom"), &[0; 0x1_0000]),
         machine,
         disks: Vec::new(),
+        nets: Vec::new(),
         rng: true,
         serial: SerialTarget::None,
         reboot: false,

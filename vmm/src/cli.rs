@@ -66,6 +66,9 @@ struct Cli {
         value_name = "path=FILE[,readonly=on][,direct=on][,serial=TEXT][,queues=N]"
     )]
     disk: Vec<String>,
+    /// Add a virtio network device behind a tap interface of the host; may be repeated
+    #[arg(long, value_name = "tap=NAME[,mac=XX:XX:XX:XX:XX:XX][,queues=N]")]
+    net: Vec<String>,
     /// Add a virtio entropy device, which gives the guest random bytes of the host's
     #[arg(long)]
     rng: bool,
@@ -153,6 +156,11 @@ fn into_config(cli: Cli) -> Result<Config, config::Error> {
             .iter()
             .map(|text| config::parse_disk(text))
             .collect::<Result<_, _>>()?,
+        nets: cli
+            .net
+            .iter()
+            .map(|text| config::parse_net(text))
+            .collect::<Result<_, _>>()?,
         rng: cli.rng,
         reboot: cli.reboot,
         trace: matches!(cli.trace, Switch::On),
@@ -220,6 +228,10 @@ mod test {
             "path=one,readonly=on",
             "--disk",
             "path=two",
+            "--net",
+            "tap=one",
+            "--net",
+            "tap=two,queues=2",
             "--serial",
             "file:s",
             "--reboot",
@@ -242,6 +254,12 @@ mod test {
         assert!(config.rng);
         let paths: Vec<_> = config.disks.iter().map(|disk| &disk.path).collect();
         assert_eq!(paths, [&PathBuf::from("one"), &PathBuf::from("two")]);
+        let nets: Vec<_> = config
+            .nets
+            .iter()
+            .map(|net| (&*net.tap, net.queues))
+            .collect();
+        assert_eq!(nets, [("one", 1), ("two", 2)]);
         assert!(!config.machine.acpi && !config.machine.pit && !config.machine.rtc);
         assert!(config.reboot && !config.trace && !config.fw_cfg_dma);
         assert_eq!(config.fw_cfg.len(), 2);
@@ -277,6 +295,7 @@ mod test {
             "--cpus",
             "--machine",
             "--disk",
+            "--net",
             "--serial",
             "--fw-cfg",
         ] {

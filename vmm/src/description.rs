@@ -162,6 +162,7 @@ impl Description {
 fn name_of(device: &Virtio<'_>) -> &'static str {
     match device {
         Virtio::Disk(_) => "virtio-blk",
+        Virtio::Net(_) => "virtio-net",
         Virtio::Rng => "virtio-rng",
     }
 }

@@ -36,7 +36,7 @@ mod terminal;
 
 use config::Config;
 use description::{Description, Format};
-use devices::virtio::blk;
+use devices::virtio::{blk, net};
 use report::Report;
 use status::Status;
 use std::io;
@@ -54,6 +54,9 @@ pub enum Error {
     /// A disk image is refused.
     #[error(transparent)]
     Disk(#[from] blk::Error),
+    /// A tap is refused.
+    #[error(transparent)]
+    Net(#[from] net::Error),
     /// Guest memory could not be had or filled.
     #[error(transparent)]
     Memory(#[from] memory::Error),
@@ -81,7 +84,7 @@ impl Error {
     #[must_use]
     pub fn status(&self) -> Status {
         match self {
-            Self::Config(_) | Self::Boot(_) | Self::Disk(_) => Status::Refused,
+            Self::Config(_) | Self::Boot(_) | Self::Disk(_) | Self::Net(_) => Status::Refused,
             Self::Memory(_) | Self::Host { .. } => Status::HostIo,
             Self::Hypervisor(hypervisor::Error::Cpus { .. } | hypervisor::Error::Memory { .. }) => {
                 Status::Refused
@@ -101,11 +104,14 @@ pub fn run(config: &Config, started: Instant) -> Result<Report, Error> {
     let boot = boot::prepare(config)?;
     let disks = config.disks.iter().map(blk::Image::open);
     let disks = disks.collect::<Result<Vec<_>, _>>()?;
-    machine::Machine::new(config, boot, disks, started)?.run()
+    let taps = config.nets.iter().map(net::Tap::open);
+    let taps = taps.collect::<Result<Vec<_>, _>>()?;
+    let backends = machine::Backends { disks, taps };
+    machine::Machine::new(config, boot, backends, started)?.run()
 }
 
 /// Says what the machine that `config` describes is made of, after the same checks as [`run`], but
-/// without KVM, and without opening its disks.
+/// without KVM, and without opening its disks and taps.
 pub fn describe(config: &Config, format: Format) -> Result<String, Error> {
     config.validate()?;
     let boot = boot::prepare(config)?;

@@ -255,11 +255,31 @@ fn a_serial_file_that_is_a_disk_is_refused_and_keeps_its_bytes() {
 }
 
 #[test]
+fn taps_that_are_none_are_refused() {
+    let bench = Bench::new();
+    let line = bench.refused(&["--net", "tap=qb-nowhere"]);
+    assert!(
+        line.starts_with("microvm: tap qb-nowhere: expected a tap interface of the host, found")
+    );
+    // Whatever the user's rights, this interface has no other end.
+    let line = bench.refused(&["--net", "tap=lo"]);
+    assert!(line.starts_with("microvm: tap lo: "), "{line}");
+    let line = bench.refused(&["--net", "tap=lo,mac=01:00:5e:00:00:01"]);
+    assert!(line.starts_with("microvm: --net mac=01:00:5e:00:00:01: expected"));
+    let line = bench.refused(&["--net", "tap=lo", "--net", "tap=lo,queues=2"]);
+    assert!(line.contains("--net tap=lo: expected each tap to be there for one device"));
+}
+
+#[test]
 fn more_devices_than_slots_are_refused() {
     let bench = Bench::new();
+    let taps: Vec<_> = (0..6).map(|index| format!("tap=tap{index}")).collect();
     let mut arguments = vec!["--rng"];
-    for _ in 0..8 {
+    for _ in 0..2 {
         arguments.extend(["--disk", "path=/nonexistent"]);
+    }
+    for tap in &taps {
+        arguments.extend(["--net", tap]);
     }
     let line = bench.refused(&arguments);
     assert!(line.contains("expected at most 8 virtio devices") && line.contains(", found 9"));

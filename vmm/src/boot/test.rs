@@ -37,6 +37,7 @@ impl Files {
             bios: self.directory.as_path().join("rom"),
             machine: Machine::default(),
             disks: Vec::new(),
+            nets: Vec::new(),
             rng: false,
             serial: SerialTarget::None,
             reboot: false,

@@ -8,6 +8,7 @@ mod disk;
 mod file;
 mod machine;
 mod memory;
+mod net;
 mod serial;
 mod words;
 
@@ -15,6 +16,7 @@ pub use disk::{Disk, MAX_DISK_QUEUES, parse_disk};
 pub use file::{UserFile, UserSource, parse_user_file};
 pub use machine::{IrqChip, Machine, parse_machine};
 pub use memory::parse_memory;
+pub use net::{MAX_NET_QUEUES, Net, parse_net};
 pub use serial::{SerialTarget, parse_serial};
 
 use crate::devices::virtio::Wiring;
@@ -50,7 +52,9 @@ pub struct Config {
     pub machine: Machine,
     /// Disks, in the order in which the guest finds them.
     pub disks: Vec<Disk>,
-    /// Whether there is a virtio entropy device, behind the disks.
+    /// Network devices behind the disks, in the order in which the guest finds them.
+    pub nets: Vec<Net>,
+    /// Whether there is a virtio entropy device, behind all others.
     pub rng: bool,
     /// Where COM1 leads.
     pub serial: SerialTarget,
@@ -69,6 +73,8 @@ pub struct Config {
 pub enum Virtio<'a> {
     /// A disk.
     Disk(&'a Disk),
+    /// A network device.
+    Net(&'a Net),
     /// Random bytes.
     Rng,
 }
@@ -124,9 +130,24 @@ pub enum Error {
          between commas; a comma in a value is doubled"
     )]
     Disk(String),
+    /// Not a description of a network device.
+    #[error(
+        "--net {0}: expected tap=NAME of 1 to 15 ASCII characters, and at most \
+         mac=XX:XX:XX:XX:XX:XX and queues=N from 1 to {MAX_NET_QUEUES}, each once, between commas"
+    )]
+    Net(String),
+    /// Not an address that a station can have.
+    #[error(
+        "--net mac={0}: expected the address of one station: six pairs of hexadecimal digits \
+         between colons, the first pair even, as that of a group is not, and not all 0"
+    )]
+    Mac(String),
+    /// A tap has one other end.
+    #[error("--net tap={0}: expected each tap to be there for one device, found it named twice")]
+    TapTwice(String),
     /// More devices than places for them.
     #[error(
-        "--disk, --rng: expected at most {most} virtio devices, as many as there are interrupts \
+        "--disk, --net, --rng: expected at most {most} virtio devices, as many as there are interrupts \
          for (24 with --machine acpi=on,irqchip=split,ioapic2=on), found {found}"
     )]
     Virtio {
@@ -150,7 +171,8 @@ impl Config {
     /// The virtio devices in the order in which they take slots.
     pub fn virtio(&self) -> impl Iterator<Item = Virtio<'_>> {
         let disks = self.disks.iter().map(Virtio::Disk);
-        disks.chain(self.rng.then_some(Virtio::Rng))
+        let nets = self.nets.iter().map(Virtio::Net);
+        disks.chain(nets).chain(self.rng.then_some(Virtio::Rng))
     }
 
     /// Number of virtio devices.
@@ -194,6 +216,12 @@ impl Config {
         }
         if !self.machine.isa_serial && self.serial != SerialTarget::None {
             return Err(Error::SerialAlone);
+        }
+        for (index, net) in self.nets.iter().enumerate() {
+            let mut others = self.nets.iter().skip(index + 1);
+            if others.any(|other| other.tap == net.tap) {
+                return Err(Error::TapTwice(net.tap.clone()));
+            }
         }
         let (most, found) = (self.wiring().slots(), self.virtio_devices());
         if found > usize::from(most) {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! How a machine is put together.
 //!
-//! In: what the user wants, what firmware will find, and the opened images. Out: a machine that has
+//! In: what the user wants, what firmware will find, and the opened images and taps. Out: a machine that has
 //! not run yet. Every resource of the host is taken here; a file for output is emptied only when
 //! everything else that the user named is there.
 
-use super::Machine;
+use super::{Backends, Machine};
 use crate::boot::{self, Boot};
 use crate::config::{Config, IrqChip, SerialTarget, Virtio};
 use crate::devices::alarm::Alarm;
@@ -19,8 +19,9 @@ use crate::devices::line::Line;
 use crate::devices::mmio::Mmio;
 use crate::devices::pit::{self, PIT_IRQ, Pit};
 use crate::devices::serial::{COM1_IRQ, Com1};
-use crate::devices::virtio::blk::{Blk, Image};
+use crate::devices::virtio::blk::Blk;
 use crate::devices::virtio::mmio::Transport;
+use crate::devices::virtio::net::Net;
 use crate::devices::virtio::rng::Rng;
 use crate::devices::virtio::{Device, Slot};
 use crate::hypervisor::{self, Controllers};
@@ -38,19 +39,19 @@ use vmm_sys_util::eventfd::EventFd;
 const RANDOM: &str = "/dev/urandom";
 
 impl Machine {
-    /// Puts together what `boot` has prepared, and the disks of `config`, which are made of
-    /// `images`.
+    /// Puts together what `boot` has prepared, and the devices of `config`, which are made of
+    /// `backends`.
     pub fn new(
         config: &Config,
         boot: Boot,
-        images: Vec<Image>,
+        backends: Backends,
         started: Instant,
     ) -> Result<Self, Error> {
         let parts = &config.machine;
         let kvm = hypervisor::open()?;
         let memory = Memory::for_machine(&boot.layout)?;
         let lines = Lines::new(config);
-        let devices = virtio(config, images)?;
+        let devices = virtio(config, backends)?;
         let map = boot.map;
         let mmio = Mmio::new(
             map.regions,
@@ -86,15 +87,21 @@ impl Machine {
     }
 }
 
-/// The virtio devices, in the order of their slots; the disks are made of `images`.
-fn virtio(config: &Config, images: Vec<Image>) -> Result<Vec<Box<dyn Device>>, Error> {
-    let mut images = images.into_iter();
+/// The virtio devices, in the order of their slots; they are made of `backends`.
+fn virtio(config: &Config, backends: Backends) -> Result<Vec<Box<dyn Device>>, Error> {
+    let mut images = backends.disks.into_iter();
+    let mut taps = backends.taps.into_iter().enumerate();
     let mut devices: Vec<Box<dyn Device>> = Vec::new();
     for device in config.virtio() {
         match device {
             Virtio::Disk(disk) => {
                 let image = images.next().map(|image| Blk::new(image, disk));
                 devices.extend(image.map(|blk| Box::new(blk) as Box<dyn Device>));
+            }
+            Virtio::Net(net) => {
+                let tap = taps.next();
+                let made = |(index, tap)| Net::new(Box::new(tap), net.address(index));
+                devices.extend(tap.map(|tap| Box::new(made(tap)) as Box<dyn Device>));
             }
             Virtio::Rng => {
                 let source = File::open(RANDOM).map_err(Error::host(RANDOM))?;

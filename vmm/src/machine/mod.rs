@@ -11,6 +11,8 @@ mod threads;
 
 use crate::devices::line::Line;
 use crate::devices::serial::Com1;
+use crate::devices::virtio::blk::Image;
+use crate::devices::virtio::net::Tap;
 use crate::hypervisor::{Controllers, Kvm};
 use crate::memory::Memory;
 use crate::processor::Shared;
@@ -19,6 +21,15 @@ use crate::terminal::RawTerminal;
 use crate::{Error, boot, signals};
 use std::sync::Arc;
 use std::time::Instant;
+
+/// What virtio devices are made of, opened, in the order in which the user named it.
+#[derive(Debug, Default)]
+pub struct Backends {
+    /// The disks' images.
+    pub disks: Vec<Image>,
+    /// The network devices' taps.
+    pub taps: Vec<Tap>,
+}
 
 /// A machine that can be run once, over any number of resets.
 #[derive(Debug)]

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Between guest memory and a place in a file, without a copy in between.
+//! Between guest memory and a place in a file, or out to a device that takes messages, without a
+//! copy in between.
 //!
-//! Spec: preadv(2), pwritev2(2). In: ranges of guest memory, trusted by nobody, and a file whose
+//! Spec: preadv(2), pwritev2(2), writev(2). In: ranges of guest memory, trusted by nobody, and a file whose
 //! cursor is left alone, so that threads may share it. Out: all bytes, or an error after an
 //! unspecified part of them.
 
@@ -39,6 +40,23 @@ impl Memory {
             // SAFETY: as above; the pieces are only read.
             unsafe { libc::pwritev2(file.as_raw_fd(), pieces, count, offset, flags) }
         })
+    }
+
+    /// Writes `ranges`, one after the other, to `file` as one message. One that the host does not take
+    /// as a whole is an error.
+    pub fn send(&self, ranges: &[Range], file: &File) -> io::Result<()> {
+        let pieces = self.pieces(ranges)?;
+        let count = libc::c_int::try_from(pieces.len()).map_err(io::Error::other)?;
+        // SAFETY: the `count` pieces are mapped memory, which is only read, and stays mapped as long
+        // as `self` lives. It is guest memory, which the guest may change at any time: nothing in
+        // this process holds a reference into it.
+        let sent = unsafe { libc::writev(file.as_raw_fd(), pieces.as_ptr(), count) };
+        let whole: usize = pieces.iter().map(|piece| piece.iov_len).sum();
+        match usize::try_from(sent) {
+            Ok(sent) if sent == whole => Ok(()),
+            Ok(_) => Err(io::ErrorKind::WriteZero.into()),
+            Err(_) => Err(io::Error::last_os_error()),
+        }
     }
 
     /// Calls `call` with the pieces of host memory that `ranges` are, how many, and the offset, until
@@ -109,6 +127,8 @@ fn advance(pieces: &mut [libc::iovec], mut done: usize) -> &mut [libc::iovec] {
 mod test {
     use super::*;
     use std::io::Write;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixDatagram;
     use vmm_sys_util::tempfile::TempFile;
 
     fn memory() -> Memory {
@@ -134,6 +154,26 @@ mod test {
         memory.copy_to(&ranges, &file, 9, true).unwrap();
         (&file).write_all(b"x").unwrap();
         assert_eq!(file.metadata().unwrap().len(), 16);
+    }
+
+    #[test]
+    fn a_message_is_sent_as_a_whole_or_refused() {
+        let memory = memory();
+        let (near, far) = UnixDatagram::pair().unwrap();
+        let near = File::from(OwnedFd::from(near));
+        memory.write(0x1ffe, b"2345").unwrap();
+        memory.write(0x20, b"67").unwrap();
+        let ranges = [range(0x1ffe, 4), range(0x10, 0), range(0x20, 2)];
+        memory.send(&ranges, &near).unwrap();
+        let mut found = [0; 8];
+        assert_eq!(far.recv(&mut found).unwrap(), 6);
+        assert_eq!(&found[..6], b"234567");
+        assert!(memory.send(&[range(0x2fff, 2)], &near).is_err());
+        // More pieces than one call takes.
+        let many = vec![range(0, 1); MOST_PIECES + 1];
+        assert!(memory.send(&many, &near).is_err());
+        drop(far);
+        assert!(memory.send(&ranges, &near).is_err());
     }
 
     #[test]

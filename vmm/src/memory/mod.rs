@@ -15,6 +15,7 @@ pub use layout::{Kind, Layout, Piece};
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
+use std::sync::atomic::Ordering;
 use vm_memory::{
     Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryError, GuestMemoryMmap, GuestMemoryRegion,
     GuestRegionMmap,
@@ -147,6 +148,13 @@ impl Memory {
         self.view
             .write_slice(bytes, start)
             .map_err(|_| Error::Outside { address, length })
+    }
+
+    /// A 16-bit number that the guest may be changing, little-endian.
+    pub fn load(&self, address: u64) -> Result<u16, Error> {
+        let number = self.view.load(GuestAddress(address), Ordering::Acquire);
+        let outside = |_| Error::Outside { address, length: 2 };
+        number.map(u16::from_le).map_err(outside)
     }
 
     /// Sets `length` bytes to zero; all of them or none.

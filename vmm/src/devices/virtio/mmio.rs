@@ -11,8 +11,10 @@ use super::queue::{Broken, Place, Queue};
 use crate::devices::bus::lock;
 use crate::memory::Memory;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 const MAGIC: u32 = 0x00;
@@ -100,6 +102,59 @@ struct Served {
     queue: Mutex<Queue>,
     most: u16,
     notified: EventFd,
+    /// What its thread waits for, if not for notifications alone.
+    events: Option<Events>,
+}
+
+/// A notification, or something new outside.
+#[derive(Debug)]
+struct Events {
+    epoll: Epoll,
+    /// In milliseconds, or -1 for ever.
+    patience: i32,
+}
+
+impl Events {
+    const NOTIFIED: u64 = 0;
+    const OUTSIDE: u64 = 1;
+
+    fn new(notified: &EventFd, outside: &impl AsRawFd, blocking: bool) -> io::Result<Self> {
+        let epoll = Epoll::new()?;
+        let add = |descriptor, events, data| {
+            let event = EpollEvent::new(events, data);
+            epoll.ctl(ControlOperation::Add, descriptor, event)
+        };
+        add(notified.as_raw_fd(), EventSet::IN, Self::NOTIFIED)?;
+        // Told once of each: what is left outside for want of buffers wakes nobody by itself.
+        let once = EventSet::IN | EventSet::EDGE_TRIGGERED;
+        add(outside.as_raw_fd(), once, Self::OUTSIDE)?;
+        let patience = if blocking { -1 } else { 0 };
+        Ok(Self { epoll, patience })
+    }
+}
+
+impl Served {
+    /// Waits for something to do. Without blocking, nothing to do is an error.
+    fn wait(&self) -> io::Result<()> {
+        let Some(events) = &self.events else {
+            return self.notified.read().map(drop);
+        };
+        let mut found = [EpollEvent::default(); 2];
+        let count = loop {
+            match events.epoll.wait(events.patience, &mut found) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => break result?,
+            }
+        };
+        if count == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let mut found = found.iter().take(count);
+        if found.any(|event| event.data() == Events::NOTIFIED) {
+            self.notified.read()?;
+        }
+        Ok(())
+    }
 }
 
 /// What the driver has written.
@@ -119,11 +174,15 @@ impl Transport {
         let closed = Arc::new(AtomicBool::new(true));
         let flags = if blocking { 0 } else { EFD_NONBLOCK };
         let mut queues = Vec::new();
-        for most in device.queue_sizes() {
+        for (index, most) in device.queue_sizes().into_iter().enumerate() {
+            let notified = EventFd::new(flags)?;
+            let outside = device.outside(index);
+            let events = outside.map(|outside| Events::new(&notified, &outside, blocking));
             queues.push(Served {
                 queue: Mutex::new(Queue::new(most, Arc::clone(&closed))),
                 most,
-                notified: EventFd::new(flags)?,
+                events: events.transpose()?,
+                notified,
             });
         }
         let registers = Registers {
@@ -316,12 +375,12 @@ impl Transport {
         }
     }
 
-    /// Waits for a notification of queue `index` and serves it.
+    /// Waits for a notification of queue `index`, or for something new outside, and serves it.
     pub fn serve(&self, index: usize) -> io::Result<()> {
         let Some(served) = self.queues.get(index) else {
             return Ok(());
         };
-        served.notified.read()?;
+        served.wait()?;
         let mut queue = lock(&served.queue);
         if !queue.is_open() {
             return Ok(());

@@ -9,10 +9,12 @@
 //! | [`mmio`] | the registers, and how a driver brings a device up |
 //! | [`queue`] | how to take buffers from a queue, and what a broken one looks like |
 //! | [`blk`] | disks, and the images they are made of |
+//! | [`net`] | network interfaces, and the taps at the other end |
 //! | [`rng`] | random bytes |
 
 pub mod blk;
 pub mod mmio;
+pub mod net;
 pub mod queue;
 pub mod rng;
 #[cfg(test)]
@@ -22,6 +24,7 @@ use crate::memory::Memory;
 use abi::layout::{VIRTIO_MMIO_ADDR, VIRTIO_MMIO_MOST_SLOTS, VIRTIO_MMIO_SIZE, VIRTIO_MMIO_SLOTS};
 use queue::{Broken, Queue};
 use std::fmt::Debug;
+use std::os::fd::BorrowedFd;
 
 /// What is behind the registers. Processors and the threads of its queues call it at once.
 pub trait Device: Debug + Send + Sync {
@@ -36,6 +39,12 @@ pub trait Device: Debug + Send + Sync {
     /// Most entries of each of its queues: powers of two.
     fn queue_sizes(&self) -> Vec<u16>;
 
+    /// What has queue `index` served as a notification does, each time that there is something new to
+    /// read. It stays the same as long as the device lives.
+    fn outside(&self, _index: usize) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
     /// Reads its configuration at `offset`, where nothing is zero, as `data` already is.
     fn read_config(&self, _offset: u32, _data: &mut [u8]) {}
 
@@ -48,13 +57,13 @@ pub trait Device: Debug + Send + Sync {
     /// Back to power-on. No queue is being served.
     fn reset(&self) {}
 
-    /// Serves queue `index` after a notification. It ends soon after the queue has been closed,
+    /// Serves queue `index` after a notification, or when there is something new outside. It ends soon after the queue has been closed,
     /// which gives nothing from then on.
     fn serve(&self, index: usize, queue: &mut Queue, memory: &Memory) -> Result<Served, Broken>;
 }
 
 /// What became of a notification.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Served {
     /// The driver is to be interrupted.
     pub interrupt: bool,

@@ -9,8 +9,15 @@
 
 use crate::memory::{Memory, Range};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use virtio_queue::{Queue as Rings, QueueOwnedT, QueueT};
+
+/// Flag of the available ring `VIRTQ_AVAIL_F_NO_INTERRUPT`: the driver does not want any.
+const NO_INTERRUPT: u16 = 1;
+/// Bytes of either ring before its first entry.
+const RING_HEADER: u64 = 4;
+/// Bytes of an entry of the used ring.
+const USED_ENTRY: u64 = 8;
 
 /// The driver broke the rules; only a reset brings the device back.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -125,6 +132,8 @@ pub fn take_last(ranges: &mut Vec<Range>) -> Result<u64, Broken> {
 #[derive(Debug)]
 pub struct Queue {
     rings: Rings,
+    /// Chains given back, modulo 2^16, when the driver's wish for an interrupt was last looked up.
+    told: u16,
     closed: Arc<AtomicBool>,
 }
 
@@ -134,7 +143,11 @@ impl Queue {
     #[must_use]
     pub fn new(most: u16, closed: Arc<AtomicBool>) -> Self {
         let rings = Rings::new(most).unwrap_or_default();
-        Self { rings, closed }
+        Self {
+            rings,
+            told: 0,
+            closed,
+        }
     }
 
     /// Whether it may give something.
@@ -158,12 +171,19 @@ impl Queue {
     /// As at power-on.
     pub fn reset(&mut self) {
         self.rings.reset();
+        self.told = 0;
+    }
+
+    /// Entries, as the driver has set it up.
+    #[must_use]
+    pub fn size(&self) -> u16 {
+        self.rings.size()
     }
 
     /// Begins to use what lies at `place`; with `events` the rings say when to notify.
     pub fn start(&mut self, place: &Place, events: bool, memory: &Memory) -> Result<(), Broken> {
         let size = u16::try_from(place.size).map_err(|_| Broken::Setup)?;
-        self.rings.reset();
+        self.reset();
         self.rings.set_size(size);
         let halves = |address: u64| {
             let bytes = address.to_le_bytes();
@@ -229,6 +249,25 @@ impl Queue {
         Ok(Some(Chain { head, parts }))
     }
 
+    /// Whether the driver has made more available than was taken.
+    pub fn has_more(&self, memory: &Memory) -> Result<bool, Broken> {
+        let available = self.rings.avail_idx(memory.view(), Ordering::Acquire);
+        let available = available.map_err(|_| Broken::Memory)?;
+        Ok(available.0 != self.rings.next_avail())
+    }
+
+    /// How many chains were taken, modulo 2^16.
+    #[must_use]
+    pub fn position(&self) -> u16 {
+        self.rings.next_avail()
+    }
+
+    /// Leaves the chains that were taken since [`Self::position`] said `position`, none of which was
+    /// given back, to be taken again.
+    pub fn rewind(&mut self, position: u16) {
+        self.rings.set_next_avail(position);
+    }
+
     /// Gives a chain back, into which `written` bytes were written.
     pub fn give_back(
         &mut self,
@@ -240,6 +279,30 @@ impl Queue {
         used.map_err(|_| Broken::Memory)
     }
 
+    /// Gives back the chains that hold one thing together, each with the bytes written into it: the
+    /// driver sees them all, or none yet.
+    pub fn give_back_all(
+        &mut self,
+        chains: &[(Chain, u32)],
+        memory: &Memory,
+    ) -> Result<(), Broken> {
+        let Some(((last, written), others)) = chains.split_last() else {
+            return Ok(());
+        };
+        // The last one publishes what is before it in the ring.
+        let mut next = self.rings.next_used();
+        for (chain, written) in others {
+            let index = u64::from(next % self.rings.size().max(1));
+            let place = self.rings.used_ring() + RING_HEADER + index * USED_ENTRY;
+            let entry = u64::from(*written) << 32 | u64::from(chain.head);
+            let placed = memory.write(place, &entry.to_le_bytes());
+            placed.map_err(|_| Broken::Memory)?;
+            next = next.wrapping_add(1);
+        }
+        self.rings.set_next_used(next);
+        self.give_back(last, *written, memory)
+    }
+
     /// Asks for a notification of what becomes available from now on. Gives whether something has
     /// become available meanwhile.
     pub fn ask_for_notification(&mut self, memory: &Memory) -> Result<bool, Broken> {
@@ -247,9 +310,20 @@ impl Queue {
         more.map_err(|_| Broken::Memory)
     }
 
-    /// Whether the driver wants to know of what was given back since the last call.
+    /// Whether the driver wants to know of what was given back since the last call (sections 2.7.7
+    /// and 2.7.10).
     pub fn wants_interrupt(&mut self, memory: &Memory) -> Result<bool, Broken> {
-        let wants = self.rings.needs_notification(memory.view());
-        wants.map_err(|_| Broken::Memory)
+        let used = self.rings.next_used();
+        let before = std::mem::replace(&mut self.told, used);
+        let ring = self.rings.avail_ring();
+        let load = |place| memory.load(place).map_err(|_| Broken::Memory);
+        // What was given back is there before the driver's wish is read.
+        fence(Ordering::SeqCst);
+        if !self.rings.event_idx_enabled() {
+            return Ok(load(ring)? & NO_INTERRUPT == 0);
+        }
+        let event = load(ring + RING_HEADER + 2 * u64::from(self.rings.size()))?;
+        let since = used.wrapping_sub(before);
+        Ok(used.wrapping_sub(event).wrapping_sub(1) < since)
     }
 }
