@@ -6,7 +6,7 @@ use firmware_core::processors::{Identity, Topology};
 use std::path::{Path, PathBuf};
 use system_tests::kernels::{bzimage, header, pattern};
 use system_tests::loopback::{Booted, Loopback};
-use vmm::config::{Config, IrqChip, Machine, SerialTarget};
+use vmm::config::{self, Config, IrqChip, Machine, SerialTarget};
 use vmm::memory::Memory;
 
 const IDENTITY: Identity = Identity {
@@ -47,7 +47,7 @@ fn boot(test: &str, machine: Machine, cpus: u32, dma: bool) -> (Loopback, Booted
         kernel: Some(file(&format!("{test}.kernel"), &kernel)),
         initrd: None,
         append: String::new(),
-        memory: 64 << 20,
+        memory: config::Memory::plain(64 << 20),
         cpus,
         bios: file(&format!("{test}.rom"), &[0; 0x1_0000]),
         machine,

@@ -46,8 +46,15 @@ struct Cli {
         allow_hyphen_values = true
     )]
     append: String,
-    /// RAM: a number of MiB, or one with the suffix K, M, G or T
-    #[arg(long, short, value_name = "SIZE", default_value = "128M")]
+    /// RAM: a number of MiB, or one with the suffix K, M, G or T; and what it is made of, each on or
+    /// off (the default): hugepages (2 MiB pages that the host keeps), shared (a memory file),
+    /// prefault (all of it before the guest starts) and thp (transparent huge pages)
+    #[arg(
+        long,
+        short,
+        value_name = "SIZE|size=SIZE[,hugepages=on][,shared=on][,prefault=on][,thp=on]",
+        default_value = "128M"
+    )]
     memory: String,
     /// Number of processors, 1 to 255
     #[arg(long, value_name = "N", default_value = "1")]
@@ -197,7 +204,7 @@ mod test {
     #[test]
     fn the_defaults_are_a_small_machine_that_ends_with_its_guest() {
         let config = parse(&[]).unwrap();
-        assert_eq!((config.memory, config.cpus), (128 << 20, 1));
+        assert_eq!((config.memory.size, config.cpus), (128 << 20, 1));
         assert_eq!(config.serial, SerialTarget::Stdio);
         assert_eq!(config.machine, config::Machine::default());
         assert!(config.trace && config.fw_cfg_dma && !config.reboot);
@@ -214,7 +221,7 @@ mod test {
             "--append",
             "-x console=ttyS0",
             "--memory",
-            "5G",
+            "size=5G,shared=on",
             "--cpus",
             "255",
             "--bios",
@@ -248,7 +255,8 @@ mod test {
         assert_eq!(config.kernel.unwrap(), PathBuf::from("k"));
         assert_eq!(config.initrd.unwrap(), PathBuf::from("i"));
         assert_eq!(config.append, "-x console=ttyS0");
-        assert_eq!((config.memory, config.cpus), (5 << 30, 255));
+        assert_eq!((config.memory.size, config.cpus), (5 << 30, 255));
+        assert!(config.memory.backing.shared);
         assert_eq!(config.bios, PathBuf::from("b"));
         assert_eq!(config.serial, SerialTarget::File("s".into()));
         assert!(config.rng);

@@ -85,6 +85,11 @@ impl Error {
     pub fn status(&self) -> Status {
         match self {
             Self::Config(_) | Self::Boot(_) | Self::Disk(_) | Self::Net(_) => Status::Refused,
+            Self::Memory(
+                memory::Error::Host { .. }
+                | memory::Error::HugePages { .. }
+                | memory::Error::Option { .. },
+            ) => Status::Refused,
             Self::Memory(_) | Self::Host { .. } => Status::HostIo,
             Self::Hypervisor(hypervisor::Error::Cpus { .. } | hypervisor::Error::Memory { .. }) => {
                 Status::Refused

@@ -129,6 +129,17 @@ fn memory_that_no_machine_has_is_refused() {
 }
 
 #[test]
+fn memory_that_the_host_does_not_have_is_refused() {
+    let bench = Bench::new();
+    let line = bench.refused(&["--memory", "60T"]);
+    assert!(line.contains("the memory and swap of this host"), "{line}");
+    let line = bench.refused(&["--memory", "size=65M,hugepages=on"]);
+    assert!(line.contains("expected a multiple of 2 MiB"), "{line}");
+    let line = bench.refused(&["--memory", "size=64M,hugepages=on,thp=on"]);
+    assert!(line.contains("thp=off to go with it"), "{line}");
+}
+
+#[test]
 fn processor_counts_that_no_machine_has_are_refused() {
     let bench = Bench::new();
     for count in ["0", "256", "300"] {

@@ -144,7 +144,7 @@ pub fn prepare(config: &Config) -> Result<Boot, Error> {
             size: rom.size(),
         });
     }
-    let layout = Layout::new(config.memory, rom.size());
+    let layout = Layout::new(config.memory.size, rom.size());
     let slots: Vec<_> = Slot::all(config.wiring())
         .take(config.virtio_devices())
         .collect();

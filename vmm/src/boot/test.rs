@@ -3,7 +3,7 @@
 #![allow(clippy::cast_possible_truncation)] // the values are the tests' own, and fit
 
 use super::*;
-use crate::config::{Machine, SerialTarget};
+use crate::config::{Machine, Memory, SerialTarget};
 use crate::devices::fw_cfg::FwCfg;
 use std::path::Path;
 use vmm_sys_util::tempdir::TempDir;
@@ -32,7 +32,7 @@ impl Files {
             kernel: None,
             initrd: None,
             append: String::new(),
-            memory: RAM,
+            memory: Memory::plain(RAM),
             cpus: 3,
             bios: self.directory.as_path().join("rom"),
             machine: Machine::default(),
@@ -493,7 +493,7 @@ fn an_initrd_that_does_not_fit_is_refused() {
         "{sentence}"
     );
     config.kernel = Some(files.put("kernel", &pvh()));
-    config.memory = 8 << 20;
+    config.memory.size = 8 << 20;
     assert!(matches!(prepare(&config), Err(Error::Initrd { .. })));
 }
 

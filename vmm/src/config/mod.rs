@@ -15,11 +15,12 @@ mod words;
 pub use disk::{Disk, MAX_DISK_QUEUES, parse_disk};
 pub use file::{UserFile, UserSource, parse_user_file};
 pub use machine::{IrqChip, Machine, parse_machine};
-pub use memory::parse_memory;
+pub use memory::{Memory, parse_memory};
 pub use net::{MAX_NET_QUEUES, Net, parse_net};
 pub use serial::{SerialTarget, parse_serial};
 
 use crate::devices::virtio::Wiring;
+use crate::memory::HUGE_PAGE;
 use abi::layout::{PAGE_SIZE, RAM_ABOVE_4G_START};
 use abi::virtio::blk::ID_BYTES;
 use std::path::PathBuf;
@@ -42,8 +43,8 @@ pub struct Config {
     pub initrd: Option<PathBuf>,
     /// Kernel command line.
     pub append: String,
-    /// RAM in bytes.
-    pub memory: u64,
+    /// RAM.
+    pub memory: Memory,
     /// Processors.
     pub cpus: u32,
     /// Firmware image.
@@ -88,6 +89,24 @@ pub enum Error {
          such as 512M"
     )]
     MemorySyntax(String),
+    /// Not a description of memory.
+    #[error(
+        "--memory {0}: expected size=SIZE, a whole number of MiB or one with the suffix K, M, G or \
+         T, and at most hugepages, shared, prefault and thp, each on or off and once, between \
+         commas"
+    )]
+    Memory(String),
+    /// Pages of two sizes.
+    #[error(
+        "--memory hugepages=on: expected a multiple of 2 MiB and thp=off to go with it, found \
+         {found} bytes and thp={}", if *thp { "on" } else { "off" }
+    )]
+    HugePages {
+        /// Bytes asked for.
+        found: u64,
+        /// Whether transparent huge pages are, too.
+        thp: bool,
+    },
     /// A size no machine has.
     #[error(
         "--memory {found}: expected a multiple of 4 KiB from {MIN_MEMORY} to {MAX_MEMORY} bytes, found {found} bytes"
@@ -200,10 +219,16 @@ impl Config {
 
     /// Refuses what no machine can be built from.
     pub fn validate(&self) -> Result<(), Error> {
-        if !(MIN_MEMORY..=MAX_MEMORY).contains(&self.memory)
-            || !self.memory.is_multiple_of(PAGE_SIZE)
-        {
-            return Err(Error::MemorySize { found: self.memory });
+        let Memory {
+            size: found,
+            backing,
+        } = self.memory;
+        if !(MIN_MEMORY..=MAX_MEMORY).contains(&found) || !found.is_multiple_of(PAGE_SIZE) {
+            return Err(Error::MemorySize { found });
+        }
+        if backing.hugepages && (backing.thp || !found.is_multiple_of(HUGE_PAGE)) {
+            let thp = backing.thp;
+            return Err(Error::HugePages { found, thp });
         }
         if !(1..=MAX_CPUS).contains(&self.cpus) {
             return Err(Error::Cpus(self.cpus.to_string()));

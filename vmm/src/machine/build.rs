@@ -48,8 +48,9 @@ impl Machine {
         started: Instant,
     ) -> Result<Self, Error> {
         let parts = &config.machine;
+        // Before KVM, because it may be refused like any other option.
+        let memory = Memory::for_machine(&boot.layout, config.memory.backing)?;
         let kvm = hypervisor::open()?;
-        let memory = Memory::for_machine(&boot.layout)?;
         let lines = Lines::new(config);
         let devices = virtio(config, backends)?;
         let map = boot.map;

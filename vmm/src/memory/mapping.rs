@@ -7,15 +7,10 @@
 //! of the same bytes. Neither mapping is ever unmapped: KVM and processor threads use them
 //! until the process ends, and the process ends with the machine.
 
+use super::backing::{self, Backing, HUGE_PAGE_LENGTH as HUGE_PAGE, PRIVATE, PROTECTION};
 use super::layout::{Kind, Piece};
 use super::{Error, Layout};
 use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion, VolatileSlice};
-
-const PROTECTION: i32 = libc::PROT_READ | libc::PROT_WRITE;
-const FLAGS: i32 = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-
-/// Size of a huge page on x86-64.
-const HUGE_PAGE: usize = 2 << 20;
 
 /// A mapping that outlives every view of it.
 #[derive(Debug)]
@@ -25,14 +20,8 @@ struct Eternal {
 }
 
 impl Eternal {
-    fn new(size: u64) -> Result<Self, Error> {
-        let refuse = |reason: String| Error::Reserve { size, reason };
-        let length = usize::try_from(size).map_err(|error| refuse(error.to_string()))?;
-        let mapping = MmapRegion::<()>::build(None, length, PROTECTION, FLAGS)
-            .map_err(|error| refuse(error.to_string()))?;
-        let start = mapping.as_ptr();
-        // Its destructor would unmap; see the module's introduction.
-        std::mem::forget(mapping);
+    fn new(size: u64, backing: Backing) -> Result<Self, Error> {
+        let start = backing::map(size, backing)?;
         Ok(Self { start, size })
     }
 
@@ -49,8 +38,8 @@ impl Eternal {
         let start = self.start.wrapping_add(skip);
         // SAFETY: `start..start + length` lies within the mapping, because `inside` was checked
         // above and both conversions were exact; the mapping is present for the rest of the
-        // process, because `new` forgets its owner and nothing else unmaps it.
-        let region = unsafe { MmapRegion::build_raw(start, length, PROTECTION, FLAGS) }
+        // process, because `backing::map` forgets its owner and nothing else unmaps it.
+        let region = unsafe { MmapRegion::build_raw(start, length, PROTECTION, PRIVATE) }
             .map_err(|error| refuse(error.to_string()))?;
         GuestRegionMmap::new(region, GuestAddress(guest))
             .ok_or_else(|| refuse("guest address overflows".into()))
@@ -73,9 +62,9 @@ pub(super) fn expect_all_of(slice: VolatileSlice<'_>) {
 }
 
 /// All regions of a machine, in ascending order of guest address.
-pub(super) fn machine(layout: &Layout) -> Result<GuestMemoryMmap, Error> {
-    let ram = Eternal::new(layout.ram_size())?;
-    let rom = Eternal::new(layout.rom_size())?;
+pub(super) fn machine(layout: &Layout, backing: Backing) -> Result<GuestMemoryMmap, Error> {
+    let ram = Eternal::new(layout.ram_size(), backing)?;
+    let rom = Eternal::new(layout.rom_size(), Backing::default())?;
     let view = |piece: Piece| match piece.kind {
         Kind::Ram => ram.view(piece.offset, piece.size, piece.guest),
         Kind::Rom => rom.view(piece.offset, piece.size, piece.guest),

@@ -5,12 +5,15 @@
 //! In: guest-physical addresses from anywhere, trusted by nobody. Out: bytes, or an [`Error`].
 //! Never: a host pointer, except in [`Slot`], which only the hypervisor room uses.
 
+#[allow(unsafe_code)] // what the host offers beyond mmap has no safe wrapper; each block is proved
+mod backing;
 #[allow(unsafe_code)] // vectored file access has no safe wrapper; each block carries its proof
 mod files;
 mod layout;
 #[allow(unsafe_code)] // makes several views of one mapping; each block carries its proof
 mod mapping;
 
+pub use backing::{Backing, HUGE_PAGE};
 pub use layout::{Kind, Layout, Piece};
 
 use std::fs::File;
@@ -31,6 +34,38 @@ pub enum Error {
         size: u64,
         /// The host's words.
         reason: String,
+    },
+    /// More RAM than there is.
+    #[error(
+        "--memory: expected at most {most} bytes, the memory and swap of this host, found {found}"
+    )]
+    Host {
+        /// Bytes that the host has.
+        most: u64,
+        /// Bytes asked for.
+        found: u64,
+    },
+    /// No huge pages.
+    #[error(
+        "--memory hugepages=on: expected {pages} free huge pages of 2 MiB \
+         (/proc/sys/vm/nr_hugepages), found {}: {reason}",
+        free.map_or("a host without them".into(), |free| free.to_string())
+    )]
+    HugePages {
+        /// Pages needed.
+        pages: u64,
+        /// Pages that nobody uses.
+        free: Option<u64>,
+        /// The host's words.
+        reason: String,
+    },
+    /// A way of having memory that this host does not know.
+    #[error("--memory {option}=on: refused by the host: {source}")]
+    Option {
+        /// The option.
+        option: &'static str,
+        /// The host's words.
+        source: io::Error,
     },
     /// The range is not all memory.
     #[error("guest range {address:#x}+{length:#x} is not all memory")]
@@ -81,10 +116,15 @@ pub struct Memory {
 impl Memory {
     /// The memory of a machine: RAM, the ROM below 4 GiB, and the same ROM bytes below 1 MiB.
     ///
-    /// RAM is reserved, not committed: the host provides a page when it is first touched.
-    pub fn for_machine(layout: &Layout) -> Result<Self, Error> {
+    /// Unless `backing` says otherwise RAM is reserved, not committed: the host provides a page when
+    /// it is first touched. More than the host has could only end badly, and is refused.
+    pub fn for_machine(layout: &Layout, backing: Backing) -> Result<Self, Error> {
+        let found = layout.ram_size();
+        if let Some(most) = backing::of_host().filter(|most| *most < found) {
+            return Err(Error::Host { most, found });
+        }
         Ok(Self {
-            view: mapping::machine(layout)?,
+            view: mapping::machine(layout, backing)?,
         })
     }
 
@@ -272,7 +312,7 @@ mod test {
     #[test]
     fn both_views_of_the_rom_are_the_same_bytes() {
         let layout = Layout::new(4 << 20, 256 << 10);
-        let memory = Memory::for_machine(&layout).unwrap();
+        let memory = Memory::for_machine(&layout, Backing::default()).unwrap();
         memory.write(0xffff_fff0, b"reset").unwrap();
         let mut back = [0; 5];
         memory.read(0xf_fff0, &mut back).unwrap();
@@ -289,10 +329,21 @@ mod test {
     #[test]
     fn ram_above_three_gib_continues_at_four() {
         let layout = Layout::new(5 << 30, 64 << 10);
-        let memory = Memory::for_machine(&layout).unwrap();
+        let memory = Memory::for_machine(&layout, Backing::default()).unwrap();
         assert!(memory.contains(0xbfff_ffff, 1));
         assert!(!memory.contains(0xc000_0000, 1));
         assert!(memory.contains(0x1_0000_0000, 2 << 30));
         assert!(!memory.contains(0x1_8000_0000, 1));
+    }
+
+    #[test]
+    fn more_than_the_host_has_is_refused() {
+        let size = 1 << 45;
+        let error = Memory::for_machine(&Layout::new(size, 64 << 10), Backing::default());
+        let sentence = error.unwrap_err().to_string();
+        assert!(
+            sentence.contains("this host, found 35184372088832"),
+            "{sentence}"
+        );
     }
 }

@@ -180,7 +180,7 @@ fn play(context: &Context<'_>, trial: &Trial, scene: &Scene) -> Run {
 }
 
 /// Everything was said, one after the other.
-fn in_order(output: &str, said: &[&str]) -> Run {
+pub fn in_order(output: &str, said: &[&str]) -> Run {
     let mut rest = output;
     for sentence in said {
         let found = rest.split_once(sentence);

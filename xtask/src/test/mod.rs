@@ -11,6 +11,7 @@ mod exposed;
 mod handed;
 mod host;
 mod log;
+mod memory;
 mod modules;
 mod multiboot;
 mod nothing;
@@ -137,6 +138,7 @@ fn cases() -> Vec<Case> {
     cases.extend(stock::cases());
     cases.extend(disks::cases());
     cases.extend(exposed::cases());
+    cases.extend(memory::cases());
     cases.extend(oracle::cases());
     // The floors in the order of what they need; within one the order of its table.
     let floor = |case: &Case| {
