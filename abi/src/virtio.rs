@@ -254,3 +254,37 @@ pub mod net {
 
     const _: () = assert!(size_of::<Command>() == 2);
 }
+
+/// The console device (section 5.3).
+pub mod console {
+    use zerocopy::little_endian::{U16, U32};
+    use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+    /// Device ID.
+    pub const DEVICE_ID: u32 = 3;
+    /// Queue `receiveq` of the only port: to the driver.
+    pub const RECEIVE: usize = 0;
+    /// Queue `transmitq` of the only port: from the driver.
+    pub const TRANSMIT: usize = 1;
+
+    /// Feature `VIRTIO_CONSOLE_F_SIZE`: `cols` and `rows` are valid.
+    pub const F_SIZE: u64 = 1 << 0;
+
+    /// The configuration (`struct virtio_console_config`).
+    #[derive(
+        Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Default,
+    )]
+    #[repr(C)]
+    pub struct Config {
+        /// Columns of characters.
+        pub cols: U16,
+        /// Rows of characters.
+        pub rows: U16,
+        /// Most ports, where there are several.
+        pub max_nr_ports: U32,
+        /// A character to print without a queue, where there is emergency write.
+        pub emerg_wr: U32,
+    }
+
+    const _: () = assert!(size_of::<Config>() == 12);
+}

@@ -6,7 +6,7 @@ use firmware_core::processors::{Identity, Topology};
 use std::path::{Path, PathBuf};
 use system_tests::kernels::{bzimage, header, pattern};
 use system_tests::loopback::{Booted, Loopback};
-use vmm::config::{self, Config, IrqChip, Machine, SerialTarget};
+use vmm::config::{self, Config, IrqChip, Machine, Target};
 use vmm::memory::Memory;
 
 const IDENTITY: Identity = Identity {
@@ -54,7 +54,8 @@ fn boot(test: &str, machine: Machine, cpus: u32, dma: bool) -> (Loopback, Booted
         disks: Vec::new(),
         nets: Vec::new(),
         rng: true,
-        serial: SerialTarget::None,
+        serial: Target::None,
+        consoles: Vec::new(),
         reboot: false,
         trace: false,
         fw_cfg_dma: dma,

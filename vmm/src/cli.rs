@@ -4,7 +4,7 @@
 //! Option names follow QEMU's, with two dashes. Values are read by [`crate::config`]; wrong usage
 //! ends the process with status 2, as [`crate::status::Status::Refused`].
 
-use crate::config::{self, Config, SerialTarget};
+use crate::config::{self, CONSOLE, Config, SERIAL};
 use crate::description::Format;
 use clap::{Parser, ValueEnum};
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 const DEFAULT_BIOS: &str = "qboot-rs.rom";
 
 const AFTER_HELP: &str = "\
-Keys (where standard input is a terminal; it leads to COM1):
+Keys (where standard input is a terminal and leads to COM1 or a console):
   Ctrl-a x       end the machine
   Ctrl-a Ctrl-a  send Ctrl-a (also Ctrl-a a)
 
@@ -79,9 +79,14 @@ struct Cli {
     /// Add a virtio entropy device, which gives the guest random bytes of the host's
     #[arg(long)]
     rng: bool,
-    /// COM1: stdio, none or file:PATH [default: stdio]
+    /// COM1: stdio, none, pty (whose path is told), file:PATH or unix:PATH (a socket to connect to)
+    /// [default: stdio]
     #[arg(long, value_name = "TARGET")]
     serial: Option<String>,
+    /// Add a virtio console, hvc0 and so on, that leads to one of the same; may be repeated
+    /// [default: stdio where there is no COM1, else no console]
+    #[arg(long, value_name = "TARGET")]
+    console: Vec<String>,
     /// End the run when the guest resets (the default)
     #[arg(long, overrides_with = "reboot")]
     no_reboot: bool,
@@ -145,6 +150,11 @@ pub fn parse() -> Result<(Config, Option<Format>), config::Error> {
 
 fn into_config(cli: Cli) -> Result<Config, config::Error> {
     let machine = config::parse_machine(cli.machine.iter().map(String::as_str))?;
+    let serial = cli.serial.map(|text| config::parse_target(SERIAL, &text));
+    let consoles = cli.console.iter();
+    let consoles = consoles.map(|text| config::parse_target(CONSOLE, text));
+    let consoles = consoles.collect::<Result<_, _>>()?;
+    let (serial, consoles) = config::far_ends(&machine, serial.transpose()?, consoles);
     Ok(Config {
         kernel: cli.kernel,
         initrd: cli.initrd,
@@ -152,11 +162,8 @@ fn into_config(cli: Cli) -> Result<Config, config::Error> {
         memory: config::parse_memory(&cli.memory)?,
         cpus: config::parse_cpus(&cli.cpus)?,
         bios: cli.bios.unwrap_or_else(default_bios),
-        serial: match cli.serial {
-            Some(target) => config::parse_serial(&target)?,
-            None if machine.isa_serial => SerialTarget::Stdio,
-            None => SerialTarget::None,
-        },
+        serial,
+        consoles,
         machine,
         disks: cli
             .disk
@@ -190,6 +197,7 @@ fn default_bios() -> PathBuf {
 mod test {
     use super::*;
     use clap::CommandFactory;
+    use config::Target;
 
     fn parse(arguments: &[&str]) -> Result<Config, config::Error> {
         let all = std::iter::once("microvm").chain(arguments.iter().copied());
@@ -205,7 +213,7 @@ mod test {
     fn the_defaults_are_a_small_machine_that_ends_with_its_guest() {
         let config = parse(&[]).unwrap();
         assert_eq!((config.memory.size, config.cpus), (128 << 20, 1));
-        assert_eq!(config.serial, SerialTarget::Stdio);
+        assert_eq!(config.serial, Target::Stdio);
         assert_eq!(config.machine, config::Machine::default());
         assert!(config.trace && config.fw_cfg_dma && !config.reboot);
         assert_eq!(config.bios.file_name().unwrap(), DEFAULT_BIOS);
@@ -241,6 +249,10 @@ mod test {
             "tap=two,queues=2",
             "--serial",
             "file:s",
+            "--console",
+            "pty",
+            "--console",
+            "unix:u",
             "--reboot",
             "--trace",
             "off",
@@ -258,7 +270,8 @@ mod test {
         assert_eq!((config.memory.size, config.cpus), (5 << 30, 255));
         assert!(config.memory.backing.shared);
         assert_eq!(config.bios, PathBuf::from("b"));
-        assert_eq!(config.serial, SerialTarget::File("s".into()));
+        assert_eq!(config.serial, Target::File("s".into()));
+        assert_eq!(config.consoles, [Target::Pty, Target::Unix("u".into())]);
         assert!(config.rng);
         let paths: Vec<_> = config.disks.iter().map(|disk| &disk.path).collect();
         assert_eq!(paths, [&PathBuf::from("one"), &PathBuf::from("two")]);
@@ -274,9 +287,10 @@ mod test {
     }
 
     #[test]
-    fn a_machine_without_com1_has_no_serial_output_unless_it_is_asked_for() {
+    fn a_machine_without_com1_has_a_console_and_no_serial_output_unless_it_is_asked_for() {
         let config = parse(&["--machine", "isa-serial=off"]).unwrap();
-        assert_eq!(config.serial, SerialTarget::None);
+        assert_eq!(config.serial, Target::None);
+        assert_eq!(config.consoles, [Target::Stdio]);
         config.validate().unwrap();
         let config = parse(&["--machine", "isa-serial=off", "--serial", "stdio"]).unwrap();
         assert!(matches!(config.validate(), Err(config::Error::SerialAlone)));
@@ -305,6 +319,7 @@ mod test {
             "--disk",
             "--net",
             "--serial",
+            "--console",
             "--fw-cfg",
         ] {
             let sentence = parse(&[option, "nonsense"]).unwrap_err().to_string();

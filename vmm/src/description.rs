@@ -164,6 +164,7 @@ fn name_of(device: &Virtio<'_>) -> &'static str {
         Virtio::Disk(_) => "virtio-blk",
         Virtio::Net(_) => "virtio-net",
         Virtio::Rng => "virtio-rng",
+        Virtio::Console(_) => "virtio-console",
     }
 }
 

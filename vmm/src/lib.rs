@@ -7,6 +7,7 @@
 //! | [`config`] | what the user wants, as plain data |
 //! | [`boot`] | what firmware will find: `fw_cfg` items, and a PVH kernel in RAM |
 //! | [`memory`] | guest memory, and nothing else touches it |
+//! | [`console`] | what the host has at the far ends of the serial port and of consoles |
 //! | [`devices`] | registers |
 //! | `hypervisor` | KVM, and nothing else knows it |
 //! | `processor` | the run loop of one processor |
@@ -19,7 +20,7 @@
 pub mod boot;
 pub mod cli;
 pub mod config;
-mod console;
+pub mod console;
 pub mod description;
 pub mod devices;
 #[allow(unsafe_code)] // memory slots and the shared `kvm_run` structure
@@ -57,6 +58,9 @@ pub enum Error {
     /// A tap is refused.
     #[error(transparent)]
     Net(#[from] net::Error),
+    /// A far end of the serial port or of a console is refused.
+    #[error(transparent)]
+    FarEnd(#[from] console::Error),
     /// Guest memory could not be had or filled.
     #[error(transparent)]
     Memory(#[from] memory::Error),
@@ -84,7 +88,9 @@ impl Error {
     #[must_use]
     pub fn status(&self) -> Status {
         match self {
-            Self::Config(_) | Self::Boot(_) | Self::Disk(_) | Self::Net(_) => Status::Refused,
+            Self::Config(_) | Self::Boot(_) | Self::Disk(_) | Self::Net(_) | Self::FarEnd(_) => {
+                Status::Refused
+            }
             Self::Memory(
                 memory::Error::Host { .. }
                 | memory::Error::HugePages { .. }
@@ -111,7 +117,12 @@ pub fn run(config: &Config, started: Instant) -> Result<Report, Error> {
     let disks = disks.collect::<Result<Vec<_>, _>>()?;
     let taps = config.nets.iter().map(net::Tap::open);
     let taps = taps.collect::<Result<Vec<_>, _>>()?;
-    let backends = machine::Backends { disks, taps };
+    let far_ends = console::FarEnds::open(config)?;
+    let backends = machine::Backends {
+        disks,
+        taps,
+        far_ends,
+    };
     machine::Machine::new(config, boot, backends, started)?.run()
 }
 

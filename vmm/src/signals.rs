@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Signals: those that end the run, and the one that gets a processor out of the guest.
+//! Signals: those that end the run, the one that tells of the terminal's size, and the one that gets
+//! a processor out of the guest.
 //!
 //! Spec: POSIX signal concepts, async-signal-safe functions. The handlers store a number and
 //! write to an event counter, nothing more.
@@ -12,7 +13,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use vmm_sys_util::eventfd::EventFd;
-use vmm_sys_util::signal::{Killable, SIGRTMIN, register_signal_handler};
+use vmm_sys_util::signal::{Killable, SIGRTMIN, SignalHandler, register_signal_handler};
 
 /// The signals that end a run in good order.
 const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
@@ -22,6 +23,7 @@ const PATIENCE: Duration = Duration::from_micros(200);
 
 static ARRIVED: AtomicU8 = AtomicU8::new(0);
 static WAKE: OnceLock<EventFd> = OnceLock::new();
+static RESIZED: OnceLock<EventFd> = OnceLock::new();
 
 extern "C" fn on_ending(number: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
     ARRIVED.store(u8::try_from(number).unwrap_or(0), Ordering::SeqCst);
@@ -31,11 +33,19 @@ extern "C" fn on_ending(number: i32, _: *mut libc::siginfo_t, _: *mut libc::c_vo
     }
 }
 
+extern "C" fn on_resize(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    if let Some(resized) = RESIZED.get() {
+        // It does not block, and fails only where it is readable anyway.
+        let _ = resized.write(1);
+    }
+}
+
 extern "C" fn on_kick(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {}
 
 /// From now on the ending signals are noted, and written to `wake`. Those that whoever started us
-/// ignores, as `nohup` does, stay ignored.
-pub fn install(wake: &EventFd) -> Result<(), Error> {
+/// ignores, as `nohup` does, stay ignored. `resized` is written to when the terminal has another
+/// size.
+pub fn install(wake: &EventFd, resized: Option<&EventFd>) -> Result<(), Error> {
     let host = |source| Error::Host {
         what: "installing signal handlers".into(),
         source,
@@ -44,8 +54,16 @@ pub fn install(wake: &EventFd) -> Result<(), Error> {
     for number in ENDING {
         note(number).map_err(host)?;
     }
-    register_signal_handler(SIGRTMIN(), on_kick)
-        .map_err(|error| host(io::Error::from_raw_os_error(error.errno())))
+    if let Some(resized) = resized {
+        let _ = RESIZED.set(resized.try_clone().map_err(host)?);
+        register(libc::SIGWINCH, on_resize).map_err(host)?;
+    }
+    register(SIGRTMIN(), on_kick).map_err(host)
+}
+
+fn register(number: i32, handler: SignalHandler) -> io::Result<()> {
+    register_signal_handler(number, handler)
+        .map_err(|error| io::Error::from_raw_os_error(error.errno()))
 }
 
 /// Notes signal `number` from now on, unless it is ignored.
@@ -53,8 +71,7 @@ fn note(number: i32) -> io::Result<()> {
     if is_ignored(number)? {
         return Ok(());
     }
-    register_signal_handler(number, on_ending)
-        .map_err(|error| io::Error::from_raw_os_error(error.errno()))
+    register(number, on_ending)
 }
 
 fn is_ignored(number: i32) -> io::Result<bool> {

@@ -75,9 +75,13 @@ fn options_change_what_is_there() {
         "devices take slots from the top"
     );
     assert_eq!(places(&most["ports"], "com1"), [(0x3f8, 0x3ff)]);
+    assert_eq!(places(mmio, "virtio-console"), []);
+    let without = described(&[json, "--machine", "isa-serial=off"]);
+    assert_eq!(places(&without["mmio"], "virtio-console").len(), 1);
 
     let none = "acpi=off,irqchip=split,pic=off,pit=off,rtc=off,isa-serial=off";
-    let least = described(&[json, "--machine", none, "--trace=off", "--fw-cfg-dma=off"]);
+    let bare = ["--trace=off", "--fw-cfg-dma=off", "--serial=none"];
+    let least = described(&[&[json, "--machine", none], &bare[..]].concat());
     let ports = least["ports"].as_array().unwrap().iter();
     let ports: Vec<_> = ports
         .map(|place| place["device"].as_str().unwrap())

@@ -328,15 +328,78 @@ fn a_serial_file_that_is_an_input_is_refused_and_keeps_its_bytes() {
             .refused(&["--serial", &rom])
             .contains("firmware image")
     );
+    let line = bench.refused(&["--fw-cfg", &user, "--console", &serial]);
+    assert!(line.contains(&format!("--console {serial}: expected a file of its own")));
     assert_eq!(std::fs::read(&file).unwrap(), b"precious");
+}
+
+#[test]
+fn far_ends_that_cannot_be_had_are_refused() {
+    let bench = Bench::new();
+    let place = bench.directory.as_path().display().to_string();
+    let log = bench.put("log", b"of the last run");
+    let long = format!("unix:{place}/{}", "x".repeat(108));
+    for (target, found) in [
+        (format!("file:{place}"), "Is a directory"),
+        (format!("file:{place}/none/log"), "No such file"),
+        (format!("unix:{log}"), "in use"),
+        (format!("unix:{place}/none/socket"), "No such file"),
+        (long, "SUN_LEN"),
+    ] {
+        for option in ["--serial", "--console"] {
+            let line = bench.refused(&[option, &target]);
+            let named = line.contains(&format!("{option} {target}: expected a "));
+            assert!(named && line.contains(found), "{line}");
+        }
+    }
+    assert_eq!(std::fs::read(&log).unwrap(), b"of the last run");
+}
+
+#[test]
+fn a_far_end_of_two_ports_is_refused() {
+    let bench = Bench::new();
+    for arguments in [
+        &["--serial", "stdio", "--console", "stdio"][..],
+        &["--console", "stdio", "--console", "stdio"],
+        &[
+            "--machine",
+            "isa-serial=off",
+            "--console",
+            "stdio",
+            "--console",
+            "stdio",
+        ],
+    ] {
+        let line = bench.refused(arguments);
+        assert!(
+            line.contains("expected stdio at most once, found it twice"),
+            "{line}"
+        );
+    }
+    let line = bench.refused(&["--console", "file:/a", "--console", "file:/a"]);
+    assert!(line.contains("expected file:/a at most once"), "{line}");
+}
+
+#[test]
+fn a_machine_that_cannot_be_built_leaves_no_socket_behind() {
+    let bench = Bench::new();
+    let socket = bench.path("socket").to_str().unwrap().to_string();
+    let kernel = [
+        "--console",
+        &format!("unix:{socket}"),
+        "--console",
+        "file:/",
+    ];
+    bench.refused(&kernel);
+    assert!(!bench.path("socket").exists());
 }
 
 #[test]
 fn a_machine_that_cannot_be_built_leaves_the_serial_file_alone() {
     let bench = Bench::new();
     let file = bench.put("log", b"of the last run");
-    // Two descriptors beyond the standard ones: the firmware image takes one. KVM, the event
-    // counters and the serial file cannot all be had.
+    // Two descriptors beyond the standard ones: the firmware image and the serial file take them,
+    // and there is none for KVM.
     let output = Command::new("sh")
         .args(["-c", "ulimit -n 5; exec \"$@\"", "sh"])
         .arg(env!("CARGO_BIN_EXE_microvm"))

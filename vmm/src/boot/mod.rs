@@ -17,7 +17,7 @@ mod test;
 pub use elf::Segment;
 pub use input::Input;
 
-use crate::config::{Config, SerialTarget, UserSource};
+use crate::config::{CONSOLE, Config, SERIAL, Target, UserSource};
 use crate::devices::fw_cfg::{self, Items};
 use crate::devices::map::Map;
 use crate::devices::virtio::Slot;
@@ -94,10 +94,12 @@ pub enum Error {
         /// Its size in bytes.
         size: u64,
     },
-    /// The serial port's file would be emptied before it is read.
-    #[error("--serial file:{path}: expected a file of its own, found the {role} {input}")]
-    SerialIsInput {
-        /// Where the serial port leads.
+    /// The serial port's or a console's file would be emptied before it is read.
+    #[error("{option} file:{path}: expected a file of its own, found the {role} {input}")]
+    OutputIsInput {
+        /// Whose file it is.
+        option: &'static str,
+        /// Where it leads.
         path: PathBuf,
         /// What it is used as, too.
         role: &'static str,
@@ -163,14 +165,21 @@ pub fn prepare(config: &Config) -> Result<Boot, Error> {
     })
 }
 
-/// Refuses a serial port that leads into a file which is read, by whatever path.
+/// Refuses a port that leads into a file which is read, by whatever path.
 fn spare_the_inputs(config: &Config) -> Result<(), Error> {
-    let SerialTarget::File(path) = &config.serial else {
-        return Ok(());
-    };
+    let consoles = config.consoles.iter().map(|target| (CONSOLE, target));
+    for (option, target) in std::iter::once((SERIAL, &config.serial)).chain(consoles) {
+        if let Target::File(path) = target {
+            spare_the_inputs_of(config, option, path)?;
+        }
+    }
+    Ok(())
+}
+
+fn spare_the_inputs_of(config: &Config, option: &'static str, path: &Path) -> Result<(), Error> {
     // Where there is no file yet, there is none to lose.
     let identity = |path: &Path| std::fs::metadata(path).map(|it| (it.dev(), it.ino())).ok();
-    let Some(serial) = identity(path) else {
+    let Some(output) = identity(path) else {
         return Ok(());
     };
     let users = config.fw_cfg.iter().filter_map(|user| match &user.source {
@@ -182,10 +191,11 @@ fn spare_the_inputs(config: &Config) -> Result<(), Error> {
         .chain(config.initrd.iter().map(|path| (kernel::INITRD, path)))
         .chain(config.disks.iter().map(|disk| (DISK_IMAGE, &disk.path)))
         .chain(users);
-    match inputs.find(|(_, input)| identity(input) == Some(serial)) {
+    match inputs.find(|(_, input)| identity(input) == Some(output)) {
         None => Ok(()),
-        Some((role, input)) => Err(Error::SerialIsInput {
-            path: path.clone(),
+        Some((role, input)) => Err(Error::OutputIsInput {
+            option,
+            path: path.into(),
             role,
             input: input.clone(),
         }),

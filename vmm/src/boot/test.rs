@@ -3,7 +3,7 @@
 #![allow(clippy::cast_possible_truncation)] // the values are the tests' own, and fit
 
 use super::*;
-use crate::config::{Machine, Memory, SerialTarget};
+use crate::config::{Machine, Memory, Target};
 use crate::devices::fw_cfg::FwCfg;
 use std::path::Path;
 use vmm_sys_util::tempdir::TempDir;
@@ -39,7 +39,8 @@ impl Files {
             disks: Vec::new(),
             nets: Vec::new(),
             rng: false,
-            serial: SerialTarget::None,
+            serial: Target::None,
+            consoles: Vec::new(),
             reboot: false,
             trace: true,
             fw_cfg_dma: true,

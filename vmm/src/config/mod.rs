@@ -9,7 +9,7 @@ mod file;
 mod machine;
 mod memory;
 mod net;
-mod serial;
+mod target;
 mod words;
 
 pub use disk::{Disk, MAX_DISK_QUEUES, parse_disk};
@@ -17,7 +17,7 @@ pub use file::{UserFile, UserSource, parse_user_file};
 pub use machine::{IrqChip, Machine, parse_machine};
 pub use memory::{Memory, parse_memory};
 pub use net::{MAX_NET_QUEUES, Net, parse_net};
-pub use serial::{SerialTarget, parse_serial};
+pub use target::{CONSOLE, SERIAL, Target, far_ends, parse_target};
 
 use crate::devices::virtio::Wiring;
 use crate::memory::HUGE_PAGE;
@@ -58,7 +58,9 @@ pub struct Config {
     /// Whether there is a virtio entropy device, behind all others.
     pub rng: bool,
     /// Where COM1 leads.
-    pub serial: SerialTarget,
+    pub serial: Target,
+    /// Virtio consoles, behind all other virtio devices, and where they lead.
+    pub consoles: Vec<Target>,
     /// Whether a guest reset restarts the machine instead of ending the run.
     pub reboot: bool,
     /// Whether the firmware is asked to mark its trace points.
@@ -78,6 +80,8 @@ pub enum Virtio<'a> {
     Net(&'a Net),
     /// Random bytes.
     Rng,
+    /// A console.
+    Console(&'a Target),
 }
 
 /// What is wrong with an option.
@@ -118,9 +122,12 @@ pub enum Error {
     /// A processor count no machine has.
     #[error("--cpus {0}: expected 1 to {MAX_CPUS} processors")]
     Cpus(String),
-    /// Not a serial target.
-    #[error("--serial {0}: expected stdio, none or file:PATH")]
-    Serial(String),
+    /// Not a far end.
+    #[error("{0} {1}: expected stdio, none, pty, file:PATH or unix:PATH")]
+    Target(&'static str, String),
+    /// A far end that two ports lead to.
+    #[error("--serial, --console: expected {0} at most once, found it twice")]
+    TargetTwice(String),
     /// Not a choice of parts.
     #[error(
         "--machine {0}: expected KEY=VALUE with a key out of acpi, auto-kernel-cmdline, ioapic2, \
@@ -166,8 +173,8 @@ pub enum Error {
     TapTwice(String),
     /// More devices than places for them.
     #[error(
-        "--disk, --net, --rng: expected at most {most} virtio devices, as many as there are interrupts \
-         for (24 with --machine acpi=on,irqchip=split,ioapic2=on), found {found}"
+        "--disk, --net, --rng, --console: expected at most {most} virtio devices, as many as there \
+         are interrupts for (24 with --machine acpi=on,irqchip=split,ioapic2=on), found {found}"
     )]
     Virtio {
         /// Places.
@@ -191,7 +198,11 @@ impl Config {
     pub fn virtio(&self) -> impl Iterator<Item = Virtio<'_>> {
         let disks = self.disks.iter().map(Virtio::Disk);
         let nets = self.nets.iter().map(Virtio::Net);
-        disks.chain(nets).chain(self.rng.then_some(Virtio::Rng))
+        let consoles = self.consoles.iter().map(Virtio::Console);
+        disks
+            .chain(nets)
+            .chain(self.rng.then_some(Virtio::Rng))
+            .chain(consoles)
     }
 
     /// Number of virtio devices.
@@ -239,7 +250,7 @@ impl Config {
         if self.kernel.is_none() && !self.append.is_empty() {
             return Err(Error::AppendAlone);
         }
-        if !self.machine.isa_serial && self.serial != SerialTarget::None {
+        if !self.machine.isa_serial && self.serial != Target::None {
             return Err(Error::SerialAlone);
         }
         for (index, net) in self.nets.iter().enumerate() {
@@ -248,6 +259,7 @@ impl Config {
                 return Err(Error::TapTwice(net.tap.clone()));
             }
         }
+        target::check(&self.serial, &self.consoles)?;
         let (most, found) = (self.wiring().slots(), self.virtio_devices());
         if found > usize::from(most) {
             return Err(Error::Virtio { most, found });

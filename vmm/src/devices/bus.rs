@@ -342,7 +342,7 @@ fn settle(cmos: &Clocked<Cmos>, device: &mut Cmos) -> io::Result<()> {
 }
 
 /// A device's registers.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic elsewhere ends the machine; until then the registers are still registers.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

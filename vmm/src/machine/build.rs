@@ -5,9 +5,12 @@
 //! not run yet. Every resource of the host is taken here; a file for output is emptied only when
 //! everything else that the user named is there.
 
+use super::consoles::Consoles;
 use super::{Backends, Machine};
+use crate::Error;
 use crate::boot::{self, Boot};
-use crate::config::{Config, IrqChip, SerialTarget, Virtio};
+use crate::config::{self, Config, IrqChip};
+use crate::console::End;
 use crate::devices::alarm::Alarm;
 use crate::devices::bus::Ports;
 use crate::devices::cmos::{Cmos, RTC_IRQ, host_clock};
@@ -19,18 +22,17 @@ use crate::devices::line::Line;
 use crate::devices::mmio::Mmio;
 use crate::devices::pit::{self, PIT_IRQ, Pit};
 use crate::devices::serial::{COM1_IRQ, Com1};
-use crate::devices::virtio::blk::Blk;
+use crate::devices::virtio::blk::{Blk, Image};
+use crate::devices::virtio::console::{Console, Wire};
 use crate::devices::virtio::mmio::Transport;
-use crate::devices::virtio::net::Net;
+use crate::devices::virtio::net::{Net, Tap};
 use crate::devices::virtio::rng::Rng;
 use crate::devices::virtio::{Device, Slot};
 use crate::hypervisor::{self, Controllers};
 use crate::memory::Memory;
 use crate::processor::Shared;
 use crate::report::Marks;
-use crate::{Error, console};
 use std::fs::File;
-use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Instant;
 use vmm_sys_util::eventfd::EventFd;
@@ -52,20 +54,25 @@ impl Machine {
         let memory = Memory::for_machine(&boot.layout, config.memory.backing)?;
         let kvm = hypervisor::open()?;
         let lines = Lines::new(config);
-        let devices = virtio(config, backends)?;
+        let Backends {
+            disks,
+            taps,
+            far_ends,
+        } = backends;
+        let virtio = virtio(config, disks, taps, &far_ends.consoles)?;
+        let transports = transports(&boot.slots, virtio.devices, &memory)?;
+        let wires = wires(virtio.consoles, &transports);
         let map = boot.map;
-        let mmio = Mmio::new(
-            map.regions,
-            parts.acpi.then(Ged::default),
-            transports(&boot.slots, devices, &memory)?,
-        )
-        .with_interrupts(lines.interrupts());
+        let mmio = Mmio::new(map.regions, parts.acpi.then(Ged::default), transports)
+            .with_interrupts(lines.interrupts());
         let dma = config.fw_cfg_dma.then(|| memory.clone());
         let fw_cfg = FwCfg::new(boot.items, dma).map_err(boot::Error::from)?;
         let cmos = parts.rtc.then(|| Cmos::new(&boot.layout, host_clock));
         let wake = counter(0)?;
-        let com1 = com1(config, &lines)?;
+        let com1 = com1(config, &lines, &far_ends.serial)?;
         let port = com1.as_ref().map(|(com1, _)| Arc::clone(com1));
+        let near_end = port.clone().zip(Some(far_ends.serial));
+        let consoles = Consoles::new(near_end, wires.into_iter().zip(far_ends.consoles))?;
         let ports = clocks(config, &lines, Ports::new(map.ports, port, cmos, fw_cfg))?;
         let marks = Arc::new(Marks::new(started));
         let interrupts = lines.interrupts();
@@ -79,38 +86,60 @@ impl Machine {
             controllers: lines.controllers(config),
             cpus: config.cpus,
             reboot: config.reboot,
-            reads_stdin: config.serial == SerialTarget::Stdio,
+            consoles,
             shared: Arc::new(Shared::new(ports, mmio, interrupts, marks, wake)),
             started,
         };
         machine.load(false)?;
+        machine.consoles.begin()?;
         Ok(machine)
     }
 }
 
-/// The virtio devices, in the order of their slots; they are made of `backends`.
-fn virtio(config: &Config, backends: Backends) -> Result<Vec<Box<dyn Device>>, Error> {
-    let mut images = backends.disks.into_iter();
-    let mut taps = backends.taps.into_iter().enumerate();
-    let mut devices: Vec<Box<dyn Device>> = Vec::new();
+/// The virtio devices, in the order of their slots.
+#[derive(Default)]
+struct Virtio {
+    devices: Vec<Box<dyn Device>>,
+    /// Those of them that are consoles: the last ones.
+    consoles: Vec<Arc<Console>>,
+}
+
+/// The virtio devices; they are made of these, and consoles lead to `far_ends`.
+fn virtio(
+    config: &Config,
+    images: Vec<Image>,
+    taps: Vec<Tap>,
+    far_ends: &[End],
+) -> Result<Virtio, Error> {
+    let mut images = images.into_iter();
+    let mut taps = taps.into_iter().enumerate();
+    let mut far_ends = far_ends.iter();
+    let mut virtio = Virtio::default();
+    let devices = &mut virtio.devices;
     for device in config.virtio() {
         match device {
-            Virtio::Disk(disk) => {
+            config::Virtio::Disk(disk) => {
                 let image = images.next().map(|image| Blk::new(image, disk));
                 devices.extend(image.map(|blk| Box::new(blk) as Box<dyn Device>));
             }
-            Virtio::Net(net) => {
+            config::Virtio::Net(net) => {
                 let tap = taps.next();
                 let made = |(index, tap)| Net::new(Box::new(tap), net.address(index));
                 devices.extend(tap.map(|tap| Box::new(made(tap)) as Box<dyn Device>));
             }
-            Virtio::Rng => {
+            config::Virtio::Rng => {
                 let source = File::open(RANDOM).map_err(Error::host(RANDOM))?;
                 devices.push(Box::new(Rng::new(Box::new(source))));
             }
+            config::Virtio::Console(_) => {
+                let size = far_ends.next().and_then(End::size);
+                let console = Arc::new(Console::new(size));
+                devices.push(Box::new(Arc::clone(&console)));
+                virtio.consoles.push(console);
+            }
         }
     }
-    Ok(devices)
+    Ok(virtio)
 }
 
 /// Each device in its slot.
@@ -127,29 +156,23 @@ fn transports(
     slots.iter().zip(devices).map(in_slot).collect()
 }
 
-/// COM1 and its interrupt line, if the machine has it.
-fn com1(config: &Config, lines: &Lines) -> Result<Option<(Arc<Com1>, Line)>, Error> {
-    let line = if config.machine.isa_serial {
-        let line = lines.line(COM1_IRQ)?;
-        let of_vm = line.try_clone();
-        Some((
-            line,
-            of_vm.map_err(Error::host("creating an event counter"))?,
-        ))
-    } else {
-        None
-    };
-    let output: Box<dyn Write + Send> = match &config.serial {
-        SerialTarget::Stdio => {
-            Box::new(console::Output::stdout().map_err(Error::host("standard output"))?)
-        }
-        SerialTarget::File(path) => {
-            let what = format!("--serial file {}", path.display());
-            Box::new(File::create(path).map_err(Error::host(what))?)
-        }
-        SerialTarget::None => Box::new(io::sink()),
-    };
-    Ok(line.map(|(line, of_vm)| (Arc::new(Com1::new(line, output)), of_vm)))
+/// The wires to the consoles, whose transports are the last ones.
+fn wires(consoles: Vec<Arc<Console>>, transports: &[(Slot, Arc<Transport>)]) -> Vec<Wire> {
+    let others = transports.len().saturating_sub(consoles.len());
+    let theirs = transports.iter().skip(others).map(|(_, it)| Arc::clone(it));
+    let wire = |(console, transport)| Wire::new(console, transport);
+    consoles.into_iter().zip(theirs).map(wire).collect()
+}
+
+/// COM1, which prints to `end`, and its interrupt line, if the machine has it.
+fn com1(config: &Config, lines: &Lines, end: &End) -> Result<Option<(Arc<Com1>, Line)>, Error> {
+    if !config.machine.isa_serial {
+        return Ok(None);
+    }
+    let line = lines.line(COM1_IRQ)?;
+    let of_vm = line.try_clone();
+    let of_vm = of_vm.map_err(Error::host("creating an event counter"))?;
+    Ok(Some((Arc::new(Com1::new(line, end.output()?)), of_vm)))
 }
 
 /// The devices at ports that interrupt by themselves: a timer that is not KVM's, and the clock.

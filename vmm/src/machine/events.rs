@@ -24,6 +24,8 @@ enum Awaited {
     Wake,
     /// A time that a device waits for.
     Alarm,
+    /// Another size of the terminal.
+    Resized,
     /// An edge of the virtio device with this index.
     Virtio(u16),
 }
@@ -33,7 +35,8 @@ impl From<Awaited> for u64 {
         match event {
             Awaited::Wake => 0,
             Awaited::Alarm => 1,
-            Awaited::Virtio(index) => 2 + Self::from(index),
+            Awaited::Resized => 2,
+            Awaited::Virtio(index) => 3 + Self::from(index),
         }
     }
 }
@@ -43,7 +46,8 @@ impl From<u64> for Awaited {
         match number {
             0 => Self::Wake,
             1 => Self::Alarm,
-            _ => Self::Virtio(u16::try_from(number - 2).unwrap_or(u16::MAX)),
+            2 => Self::Resized,
+            _ => Self::Virtio(u16::try_from(number - 3).unwrap_or(u16::MAX)),
         }
     }
 }
@@ -67,6 +71,9 @@ impl Machine {
         if let Some(alarm) = self.shared.ports.alarm() {
             add(alarm, Awaited::Alarm)?;
         }
+        if let Some(resized) = self.consoles.resized() {
+            add(resized.as_raw_fd(), Awaited::Resized)?;
+        }
         for (index, (slot, transport)) in (0..).zip(self.shared.mmio.virtio()) {
             if self.is_watched(slot.interrupt()) {
                 add(transport.line().as_raw_fd(), Awaited::Virtio(index))?;
@@ -81,6 +88,7 @@ impl Machine {
         match event {
             Awaited::Wake => self.shared.wake.read().map(drop),
             Awaited::Alarm => self.shared.ports.ring(),
+            Awaited::Resized => self.consoles.resize(),
             Awaited::Virtio(index) => {
                 let virtio = self.shared.mmio.virtio().get(usize::from(index));
                 let interrupts = self.shared.interrupts.as_ref();

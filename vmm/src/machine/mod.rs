@@ -2,13 +2,15 @@
 //! The machine: puts memory, devices and processors together, runs them, resets them.
 //!
 //! One thread per processor runs the guest and serves its exits; this thread waits for the run to
-//! end; one more reads standard input. A reset stops the processors, makes a new virtual machine
+//! end; more of them serve devices and consoles. A reset stops the processors, makes a new virtual machine
 //! on the same memory, and starts over; RAM that nobody loads anything into keeps its content.
 
 mod build;
+mod consoles;
 mod events;
 mod threads;
 
+use crate::console::FarEnds;
 use crate::devices::line::Line;
 use crate::devices::serial::Com1;
 use crate::devices::virtio::blk::Image;
@@ -19,16 +21,19 @@ use crate::processor::Shared;
 use crate::report::{Ending, Exits, Report};
 use crate::terminal::RawTerminal;
 use crate::{Error, boot, signals};
+use consoles::Consoles;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What virtio devices are made of, opened, in the order in which the user named it.
-#[derive(Debug, Default)]
+/// What devices are made of, opened, in the order in which the user named it.
+#[derive(Debug)]
 pub struct Backends {
     /// The disks' images.
     pub disks: Vec<Image>,
     /// The network devices' taps.
     pub taps: Vec<Tap>,
+    /// The far ends of COM1 and of the consoles.
+    pub far_ends: FarEnds,
 }
 
 /// A machine that can be run once, over any number of resets.
@@ -44,7 +49,7 @@ pub struct Machine {
     controllers: Controllers,
     cpus: u32,
     reboot: bool,
-    reads_stdin: bool,
+    consoles: Consoles,
     shared: Arc<Shared>,
     started: Instant,
 }
@@ -52,7 +57,7 @@ pub struct Machine {
 impl Machine {
     /// Runs the guest until the run ends.
     pub fn run(self) -> Result<Report, Error> {
-        signals::install(&self.shared.wake)?;
+        signals::install(&self.shared.wake, self.consoles.resized())?;
         let mut exits = Exits::default();
         let mut boots = 1;
         let mut terminal = None;
@@ -67,10 +72,10 @@ impl Machine {
             };
             if boots == 1 {
                 self.serve_devices()?;
-                if self.reads_stdin {
+                if self.consoles.use_stdio() {
                     terminal = Some(RawTerminal::enter());
-                    self.read_stdin()?;
                 }
+                self.consoles.start(&self.shared)?;
             }
             let ending = self.wait(&vm, &watched, &mut pressed);
             let last = ending != Ending::Reset || !self.reboot;
@@ -99,6 +104,7 @@ impl Machine {
             reset.map_err(Error::host("resetting the devices at ports"))?;
             boots += 1;
         };
+        self.consoles.drain();
         drop(terminal);
         let shared = &self.shared;
         Ok(Report {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The threads of a machine: one a processor, one a queue of a virtio device, one for standard input.
+//! The threads of a machine: one a processor, one a queue of a virtio device; those of consoles are
+//! in [`super::consoles`].
 
 use super::Machine;
 use crate::devices::cmos::RTC_IRQ;
@@ -9,8 +10,7 @@ use crate::devices::virtio::mmio::QUEUE_NOTIFY;
 use crate::hypervisor::{Vcpu, Vm};
 use crate::processor::{self, PanicGuard};
 use crate::report::{Ending, Exits};
-use crate::{Error, console, signals};
-use std::io::{self, IsTerminal};
+use crate::{Error, signals};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -88,31 +88,6 @@ impl Machine {
             }
         }
         Ok(())
-    }
-
-    pub(super) fn read_stdin(&self) -> Result<(), Error> {
-        let Some((com1, _)) = &self.com1 else {
-            return Ok(());
-        };
-        let (com1, shared) = (Arc::clone(com1), Arc::clone(&self.shared));
-        // It ends with the process: nothing can interrupt a read from a terminal in good order.
-        std::thread::Builder::new()
-            .name("stdin".into())
-            .spawn(move || {
-                let input = io::stdin().lock();
-                let escaped = if input.is_terminal() {
-                    console::pump_keys(input, &com1)
-                } else {
-                    console::pump(input, &com1).map(|()| false)
-                };
-                match escaped {
-                    Ok(true) => shared.end(Ending::Escape),
-                    Ok(false) => {}
-                    Err(error) => shared.end(Ending::Host(format!("COM1 input: {error}"))),
-                }
-            })
-            .map(drop)
-            .map_err(Error::host("starting a thread for input"))
     }
 
     /// Stops the processors. When the run is over anyway, one that does not stop (its output

@@ -137,7 +137,13 @@ impl Served {
     /// Waits for something to do. Without blocking, nothing to do is an error.
     fn wait(&self) -> io::Result<()> {
         let Some(events) = &self.events else {
-            return self.notified.read().map(drop);
+            loop {
+                match self.notified.read() {
+                    // A signal is the main thread's, but may come to any.
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    result => return result.map(drop),
+                }
+            }
         };
         let mut found = [EpollEvent::default(); 2];
         let count = loop {
@@ -278,11 +284,7 @@ impl Transport {
         let value = u32::from_le_bytes(*word);
         if offset == QUEUE_NOTIFY {
             // KVM keeps these for itself; this is what is left when it cannot.
-            let index = usize::try_from(value).unwrap_or(usize::MAX);
-            let Some(served) = self.queues.get(index) else {
-                return Ok(());
-            };
-            return served.notified.write(1);
+            return self.notify(usize::try_from(value).unwrap_or(usize::MAX));
         }
         let mut registers = lock(&self.registers);
         match offset {
@@ -305,6 +307,13 @@ impl Transport {
             }
         }
         Ok(())
+    }
+
+    /// Queue `index`, if there is one, is to be served: by its driver's notification, or because
+    /// the device has something for it.
+    pub fn notify(&self, index: usize) -> io::Result<()> {
+        let queue = self.queues.get(index);
+        queue.map_or(Ok(()), |served| served.notified.write(1))
     }
 
     fn features(&self) -> u64 {

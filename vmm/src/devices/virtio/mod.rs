@@ -9,10 +9,12 @@
 //! | [`mmio`] | the registers, and how a driver brings a device up |
 //! | [`queue`] | how to take buffers from a queue, and what a broken one looks like |
 //! | [`blk`] | disks, and the images they are made of |
+//! | [`console`] | what is printed and typed |
 //! | [`net`] | network interfaces, and the taps at the other end |
 //! | [`rng`] | random bytes |
 
 pub mod blk;
+pub mod console;
 pub mod mmio;
 pub mod net;
 pub mod queue;

@@ -6,6 +6,7 @@ use super::rng::Rng;
 use super::{Device, Slot, Wiring};
 use crate::memory::Memory;
 use std::io::Read;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
@@ -42,7 +43,7 @@ impl Read for Counting {
 
 /// A driver of one device, whose queue 0 has 8 entries.
 pub(super) struct Driver {
-    pub(super) transport: Transport,
+    pub(super) transport: Arc<Transport>,
     pub(super) memory: Memory,
     /// Chains made available so far.
     available: u16,
@@ -57,7 +58,7 @@ impl Driver {
         let memory = Memory::from_ranges(&[(0, SIZE)]).unwrap();
         let transport = Transport::new(device, memory.clone(), false).unwrap();
         Self {
-            transport,
+            transport: Arc::new(transport),
             memory,
             available: 0,
         }
@@ -95,7 +96,11 @@ impl Driver {
     }
 
     pub(super) fn place(&self, size: u32, table: u64, available: u64, used: u64) {
-        self.write(0x30, 0);
+        self.place_queue(0, size, table, available, used);
+    }
+
+    pub(super) fn place_queue(&self, index: u32, size: u32, table: u64, available: u64, used: u64) {
+        self.write(0x30, index);
         self.write(0x38, size);
         for (register, address) in [(0x80, table), (0x90, available), (0xa0, used)] {
             self.write(register, u32::try_from(address & 0xffff_ffff).unwrap());

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Standard input on its way to COM1, the keys that are for us, and standard output.
+//! Standard input on its way to the guest, the keys that are for us, and standard output.
 //!
 //! `Ctrl-a x` ends the machine; `Ctrl-a Ctrl-a` and `Ctrl-a a` send one `Ctrl-a`; `Ctrl-a` and
 //! any other key sends nothing. All this only where standard input is a terminal; bytes from a
 //! pipe or file pass unchanged.
 
-use crate::devices::serial::Com1;
+use super::Guest;
+use crate::devices::virtio::console::Size;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::sync::{Arc, mpsc};
@@ -20,10 +21,10 @@ const RETRY: Duration = Duration::from_millis(2);
 const ESCAPE: u8 = 0x01;
 
 /// Reads `input` to its end and feeds the guest, which may make it wait.
-pub fn pump(mut input: impl Read, com1: &Com1) -> io::Result<()> {
+pub fn pump(mut input: impl Read, guest: &dyn Guest) -> io::Result<()> {
     let mut buffer = [0; 4096];
     while let Some(bytes) = read(&mut input, &mut buffer) {
-        com1.feed(bytes)?;
+        guest.feed(bytes)?;
     }
     Ok(())
 }
@@ -33,12 +34,12 @@ pub fn pump(mut input: impl Read, com1: &Com1) -> io::Result<()> {
 ///
 /// The guest is fed by a thread of its own, behind a queue without limit: a processor that waits
 /// for its output, or a guest that does not read, must not keep us from hearing the user.
-pub fn pump_keys(mut input: impl Read, com1: &Arc<Com1>) -> io::Result<bool> {
+pub fn pump_keys(mut input: impl Read, guest: &Arc<dyn Guest>) -> io::Result<bool> {
     let (queue, queued) = mpsc::channel::<Vec<u8>>();
-    let com1 = Arc::clone(com1);
+    let guest = Arc::clone(guest);
     let feeder = thread::Builder::new()
-        .name("com1 input".into())
-        .spawn(move || queued.iter().try_for_each(|bytes| com1.feed(&bytes)))?;
+        .name("stdin feeder".into())
+        .spawn(move || queued.iter().try_for_each(|bytes| guest.feed(&bytes)))?;
     let mut keys = Keys::default();
     let mut buffer = [0; 4096];
     while let Some(bytes) = read(&mut input, &mut buffer) {
@@ -69,6 +70,18 @@ fn read<'a>(input: &mut impl Read, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
             Err(_) => return None,
         }
     }
+}
+
+/// The size of the terminal that is standard input.
+pub fn size() -> Size {
+    let size = rustix::termios::tcgetwinsize(io::stdin());
+    size.map_or_else(
+        |_| Size::default(),
+        |size| Size {
+            columns: size.ws_col,
+            rows: size.ws_row,
+        },
+    )
 }
 
 /// Standard output without a buffer: what the guest prints is visible at once.
@@ -124,6 +137,7 @@ impl Keys {
 #[cfg(test)]
 mod test {
     use super::*;
+    use crate::devices::serial::Com1;
 
     /// Does every other thing only when asked again.
     struct Reluctant<T>(T, bool);
@@ -168,7 +182,7 @@ mod test {
 
         let com1 = com1(io::sink());
         let input = Reluctant(&b"x"[..], false);
-        pump(input, &com1).unwrap();
+        pump(input, &*com1).unwrap();
         assert_eq!(com1.read(0).unwrap(), b'x');
     }
 
@@ -193,6 +207,10 @@ mod test {
         Arc::new(Com1::new(line, Box::new(output)))
     }
 
+    fn guest(com1: &Arc<Com1>) -> Arc<dyn Guest> {
+        Arc::clone(com1) as _
+    }
+
     #[test]
     fn the_escape_ends_while_the_output_blocks() {
         let (sender, stuck) = mpsc::channel();
@@ -202,26 +220,26 @@ mod test {
         stuck.recv().unwrap();
         // Reads give one byte at a time, so that some are fed before the escape comes.
         let input = io::BufReader::with_capacity(1, &b"ab\x01x"[..]);
-        assert!(pump_keys(input, &com1).unwrap());
+        assert!(pump_keys(input, &guest(&com1)).unwrap());
     }
 
     #[test]
     fn the_escape_ends_while_the_guest_reads_nothing() {
         let input = io::repeat(b'a').take(1 << 20).chain(&b"\x01x"[..]);
-        assert!(pump_keys(input, &com1(io::sink())).unwrap());
+        assert!(pump_keys(input, &guest(&com1(io::sink()))).unwrap());
     }
 
     #[test]
     fn keys_arrive_without_the_escapes() {
         let com1 = com1(io::sink());
-        assert!(!pump_keys(&b"\x01ax"[..], &com1).unwrap());
+        assert!(!pump_keys(&b"\x01ax"[..], &guest(&com1)).unwrap());
         assert_eq!([0, 0].map(|data| com1.read(data).unwrap()), *b"\x01x");
     }
 
     #[test]
     fn input_that_is_no_terminal_passes_unchanged() {
         let com1 = com1(io::sink());
-        pump(&b"\x01x"[..], &com1).unwrap();
+        pump(&b"\x01x"[..], &*com1).unwrap();
         assert_eq!([0, 0].map(|data| com1.read(data).unwrap()), *b"\x01x");
     }
 
