@@ -179,6 +179,8 @@ pub mod file {
     pub const SMBIOS_ANCHOR: &str = "etc/smbios/smbios-anchor";
     /// SMBIOS structures.
     pub const SMBIOS_TABLES: &str = "etc/smbios/smbios-tables";
+    /// Port at which a kernel tells that it has panicked (16-bit, little-endian).
+    pub const PVPANIC_PORT: &str = "etc/pvpanic-port";
     /// What our firmware prints: absent or `error`, nothing but errors; `info`, one line a phase;
     /// `trace`, and below it whatever the phase has found or decided. Four letters are enough.
     pub const LOG: &str = "opt/org.qboot-rs/log";

@@ -31,6 +31,7 @@ const LEAST: Machine = Machine {
     pit: false,
     rtc: false,
     isa_serial: false,
+    pvpanic: false,
 };
 
 /// A file of its own for each test.
@@ -57,6 +58,7 @@ fn boot(test: &str, machine: Machine, cpus: u32, dma: bool) -> (Loopback, Booted
         serial: Target::None,
         consoles: Vec::new(),
         reboot: false,
+        no_shutdown: false,
         trace: false,
         fw_cfg_dma: dma,
         fw_cfg: Vec::new(),

@@ -24,6 +24,7 @@ Exit status:
   3      the firmware reported a failure
   4      no usable KVM
   5      KVM could not go on running the guest
+  6      the guest's kernel panicked (with --machine pvpanic=on)
   128+n  ended by signal n
 
 SIGTERM presses the power button where the guest listens to it; a second one ends the run.";
@@ -62,7 +63,7 @@ struct Cli {
     /// Firmware image [default: qboot-rs.rom next to this program]
     #[arg(long, value_name = "FILE")]
     bios: Option<PathBuf>,
-    /// What the machine has: acpi, auto-kernel-cmdline, ioapic2, pic, pit, rtc and isa-serial, each
+    /// What the machine has: acpi, auto-kernel-cmdline, ioapic2, pic, pit, rtc, isa-serial and pvpanic, each
     /// on, off or auto; and irqchip, split or kernel
     #[arg(long, short_alias = 'M', value_name = "KEY=VALUE,...")]
     machine: Vec<String>,
@@ -90,6 +91,10 @@ struct Cli {
     /// End the run when the guest resets (the default)
     #[arg(long, overrides_with = "reboot")]
     no_reboot: bool,
+    /// Stay, with the processors stopped, when the guest turns the machine off, resets it without
+    /// --reboot, or panics; a signal or Ctrl-a x then ends the run
+    #[arg(long)]
+    no_shutdown: bool,
     /// Boot again when the guest resets
     #[arg(long, overrides_with = "no_reboot")]
     reboot: bool,
@@ -177,6 +182,7 @@ fn into_config(cli: Cli) -> Result<Config, config::Error> {
             .collect::<Result<_, _>>()?,
         rng: cli.rng,
         reboot: cli.reboot,
+        no_shutdown: cli.no_shutdown,
         trace: matches!(cli.trace, Switch::On),
         fw_cfg_dma: matches!(cli.fw_cfg_dma, Switch::On),
         fw_cfg: cli

@@ -199,6 +199,7 @@ fn note(event: Event, shared: &Shared) -> Option<Ending> {
         Event::Message(Message::Failure(code)) => return Some(Ending::Firmware(code)),
         Event::Reset => return Some(Ending::Reset),
         Event::PowerOff => return Some(Ending::PowerOff),
+        Event::Panicked => return Some(Ending::Panicked),
     }
     None
 }

@@ -15,6 +15,8 @@ pub enum Ending {
     Reset,
     /// The guest turned the machine off.
     PowerOff,
+    /// The guest's kernel panicked.
+    Panicked,
     /// The user pressed `Ctrl-a x`.
     Escape,
     /// The firmware gave up.
@@ -111,6 +113,8 @@ impl std::ops::AddAssign for Exits {
 /// The whole story in one value; displayed, it is one line.
 #[derive(Debug)]
 pub struct Report {
+    /// Why the processors stopped, if the process stayed after that.
+    pub stopped: Option<Ending>,
     /// Why the run ended.
     pub ending: Ending,
     /// When things happened.
@@ -134,29 +138,44 @@ impl Report {
             _ if self.fw_cfg_error.is_some() => Status::HostIo,
             Ending::Reset | Ending::PowerOff | Ending::Escape => Status::Ended,
             Ending::Firmware(_) => Status::Firmware,
+            Ending::Panicked => Status::Panicked,
             Ending::Signal(number) => Status::Signal(*number),
             Ending::Broken(_) => Status::KvmInternal,
         }
     }
 }
 
+impl Ending {
+    /// Whether the guest itself has ended its run, as it may.
+    #[must_use]
+    pub fn is_guests(&self) -> bool {
+        matches!(self, Self::Reset | Self::PowerOff | Self::Panicked)
+    }
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reset => f.write_str("the guest reset the machine"),
+            Self::PowerOff => f.write_str("the guest turned the machine off"),
+            Self::Panicked => f.write_str("the guest's kernel panicked"),
+            Self::Escape => f.write_str("ended by Ctrl-a x"),
+            Self::Firmware(code) => {
+                let meaning = code.meaning();
+                write!(f, "the firmware failed: {meaning} (code {})", *code as u8)
+            }
+            Self::Signal(number) => write!(f, "ended by signal {number}"),
+            Self::Broken(words) | Self::Host(words) => f.write_str(words),
+        }
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.ending {
-            Ending::Reset => f.write_str("the guest reset the machine")?,
-            Ending::PowerOff => f.write_str("the guest turned the machine off")?,
-            Ending::Escape => f.write_str("ended by Ctrl-a x")?,
-            Ending::Firmware(code) => {
-                write!(
-                    f,
-                    "the firmware failed: {} (code {})",
-                    code.meaning(),
-                    *code as u8
-                )?;
-            }
-            Ending::Signal(number) => write!(f, "ended by signal {number}")?,
-            Ending::Broken(words) | Ending::Host(words) => f.write_str(words)?,
+        if let Some(earlier) = &self.stopped {
+            write!(f, "{earlier}, then ")?;
         }
+        write!(f, "{}", self.ending)?;
         if let Some(error) = &self.fw_cfg_error {
             write!(f, "; fw_cfg could not serve the guest: {error}")?;
         }
@@ -208,6 +227,7 @@ mod test {
         marks.guest.store(1_234_567, Ordering::Relaxed);
         marks.fw_cfg.store(2_000_000, Ordering::Relaxed);
         Report {
+            stopped: None,
             ending,
             marks: Arc::new(marks),
             total: Duration::from_micros(3_004_005),
@@ -244,6 +264,18 @@ mod test {
     }
 
     #[test]
+    fn a_machine_that_stayed_has_two_endings() {
+        let report = Report {
+            stopped: Some(Ending::PowerOff),
+            ..report(Ending::Signal(2))
+        };
+        let line = report.to_string();
+        let expected = "the guest turned the machine off, then ended by signal 2; first";
+        assert!(line.starts_with(expected), "{line}");
+        assert_eq!(report.status().code(), 130);
+    }
+
+    #[test]
     fn every_ending_has_its_status() {
         let status = |ending| report(ending).status().code();
         assert_eq!(status(Ending::Reset), 0);
@@ -252,6 +284,7 @@ mod test {
         assert_eq!(status(Ending::Host(String::new())), 1);
         assert_eq!(status(Ending::Firmware(FailureCode::Panic)), 3);
         assert_eq!(status(Ending::Broken(String::new())), 5);
+        assert_eq!(status(Ending::Panicked), 6);
         assert_eq!(status(Ending::Signal(15)), 143);
     }
 }

@@ -19,6 +19,8 @@ pub enum Status {
     NoKvm,
     /// 5: KVM could not go on running the guest.
     KvmInternal,
+    /// 6: the guest's kernel panicked, and said so.
+    Panicked,
     /// 128 + n: ended by signal n.
     Signal(u8),
 }
@@ -34,6 +36,7 @@ impl Status {
             Self::Firmware => 3,
             Self::NoKvm => 4,
             Self::KvmInternal => 5,
+            Self::Panicked => 6,
             Self::Signal(number) => 128u8.wrapping_add(number),
         }
     }

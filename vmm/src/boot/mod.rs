@@ -20,6 +20,7 @@ pub use input::Input;
 use crate::config::{CONSOLE, Config, SERIAL, Target, UserSource};
 use crate::devices::fw_cfg::{self, Items};
 use crate::devices::map::Map;
+use crate::devices::pvpanic::PVPANIC_PORT;
 use crate::devices::virtio::Slot;
 use crate::memory::Layout;
 use abi::fw_cfg::{Key, file};
@@ -220,6 +221,9 @@ fn machine_items(config: &Config, layout: &Layout, slots: &[Slot]) -> Result<Ite
         items.add_file(file::ACPI_RSDP, acpi.rsdp)?;
         items.add_file(file::ACPI_TABLES, acpi.tables)?;
         items.add_file(file::TABLE_LOADER, acpi.script)?;
+    }
+    if config.machine.pvpanic {
+        items.add_file(file::PVPANIC_PORT, PVPANIC_PORT.to_le_bytes().to_vec())?;
     }
     if config.trace {
         items.add_file(file::TRACE, b"1".to_vec())?;

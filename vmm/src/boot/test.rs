@@ -42,6 +42,7 @@ impl Files {
             serial: Target::None,
             consoles: Vec::new(),
             reboot: false,
+            no_shutdown: false,
             trace: true,
             fw_cfg_dma: true,
             fw_cfg: Vec::new(),

@@ -23,6 +23,8 @@ pub struct Machine {
     pub rtc: bool,
     /// COM1.
     pub isa_serial: bool,
+    /// The port at which a kernel tells that it has panicked.
+    pub pvpanic: bool,
 }
 
 impl Default for Machine {
@@ -37,6 +39,7 @@ impl Default for Machine {
             pit: true,
             rtc: true,
             isa_serial: true,
+            pvpanic: true,
         }
     }
 }
@@ -54,6 +57,7 @@ pub enum IrqChip {
 pub fn parse_machine<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Machine, Error> {
     let mut machine = Machine::default();
     let auto = machine;
+    let mut pvpanic = None;
     for pair in texts.into_iter().flat_map(|text| text.split(',')) {
         let refuse = || Error::Machine(pair.into());
         let (key, value) = pair.split_once('=').ok_or_else(refuse)?;
@@ -79,9 +83,12 @@ pub fn parse_machine<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Mac
             "pit" => machine.pit = pick(auto.pit)?,
             "rtc" => machine.rtc = pick(auto.rtc)?,
             "isa-serial" => machine.isa_serial = pick(auto.isa_serial)?,
+            "pvpanic" => pvpanic = choice()?,
             _ => return Err(refuse()),
         }
     }
+    // Nothing else tells a kernel of it.
+    machine.pvpanic = pvpanic.unwrap_or(machine.acpi);
     if machine.irqchip == IrqChip::Kernel && !machine.pic {
         return Err(Error::Pic);
     }
@@ -119,9 +126,12 @@ mod test {
                 pit: false,
                 rtc: false,
                 isa_serial: true,
+                pvpanic: true,
             }
         );
         assert!(!parse(&["isa-serial=on,isa-serial=off"]).isa_serial);
+        assert!(!parse(&["acpi=off"]).pvpanic && parse(&["pvpanic=on,acpi=off"]).pvpanic);
+        assert!(!parse(&["pvpanic=off"]).pvpanic && parse(&["pvpanic=off,pvpanic=auto"]).pvpanic);
         let split = parse(&["pit=auto,irqchip=kernel,irqchip=split,pic=off"]);
         assert_eq!(split.irqchip, IrqChip::Split);
         assert!(!split.pic && split.pit);
@@ -144,7 +154,7 @@ mod test {
         ] {
             let sentence = parse_machine([text]).unwrap_err().to_string();
             assert!(
-                sentence.contains("cmdline, ioapic2, pic, pit, rtc and isa-serial")
+                sentence.contains("cmdline, ioapic2, pic, pit, rtc, isa-serial and pvpanic")
                     && sentence.contains("on, off and auto; or irqchip=split or kernel"),
                 "{sentence}"
             );

@@ -63,6 +63,8 @@ pub struct Config {
     pub consoles: Vec<Target>,
     /// Whether a guest reset restarts the machine instead of ending the run.
     pub reboot: bool,
+    /// Whether the process stays, with the processors stopped, where the guest would end the run.
+    pub no_shutdown: bool,
     /// Whether the firmware is asked to mark its trace points.
     pub trace: bool,
     /// Whether `fw_cfg` offers DMA.
@@ -131,7 +133,7 @@ pub enum Error {
     /// Not a choice of parts.
     #[error(
         "--machine {0}: expected KEY=VALUE with a key out of acpi, auto-kernel-cmdline, ioapic2, \
-         pic, pit, rtc and isa-serial, and a value out of on, off and auto; or irqchip=split or kernel"
+         pic, pit, rtc, isa-serial and pvpanic, and a value out of on, off and auto; or irqchip=split or kernel"
     )]
     Machine(String),
     /// A part that no machine of ours is without.

@@ -13,6 +13,7 @@ use super::interrupts::Interrupts;
 use super::line::Line;
 use super::map::{self, AtPorts, Range};
 use super::pit::Pit;
+use super::pvpanic;
 use super::reset;
 use super::serial::Com1;
 use abi::fw_cfg::PORT_BASE;
@@ -34,6 +35,8 @@ pub enum Event {
     Reset,
     /// The guest turned the machine off.
     PowerOff,
+    /// The guest's kernel has panicked.
+    Panicked,
 }
 
 /// All ports of the machine. Shared by all processors.
@@ -235,7 +238,7 @@ impl Ports {
             event = self.write_once(port, access)?;
             if matches!(
                 event,
-                Some(Event::Reset | Event::Message(Message::Failure(_)))
+                Some(Event::Reset | Event::Panicked | Event::Message(Message::Failure(_)))
             ) {
                 break;
             }
@@ -256,6 +259,7 @@ impl Ports {
             AtPorts::Pic => self.interrupts.as_ref().and_then(|it| it.read_port(port)),
             AtPorts::Pit => self.pit.as_ref().map(|pit| lock(&pit.device).read(port)),
             AtPorts::Keyboard => Some(reset::KEYBOARD_STATUS),
+            AtPorts::Pvpanic => Some(pvpanic::EVENTS),
             AtPorts::Rtc => match &self.cmos {
                 Some(cmos) => Some(self.with_cmos(cmos, |cmos| cmos.read(port))?),
                 None => None,
@@ -286,6 +290,12 @@ impl Ports {
             Some((AtPorts::Keyboard | AtPorts::ResetControl, _)) => {
                 let resets = matches!(*data, [value] if reset::is_reset(port, value));
                 return Ok(resets.then_some(Event::Reset));
+            }
+            Some((AtPorts::Pvpanic, _)) => {
+                return Ok(match *data {
+                    [value] => pvpanic::decode(value),
+                    _ => None,
+                });
             }
             _ => {}
         }
@@ -323,6 +333,7 @@ impl Ports {
             }
             // Registers that take no part of an access that begins before them.
             AtPorts::Keyboard
+            | AtPorts::Pvpanic
             | AtPorts::Trace
             | AtPorts::FwCfg
             | AtPorts::FwCfgDma
@@ -467,6 +478,17 @@ mod test {
         // Byte 1 of the PCI address register is port 0xCF9, but this is one access to 0xCF8.
         assert_eq!(ports.write(0xcf8, 4, &[0, 0xff, 0, 0x80]).unwrap(), None);
         assert_eq!(ports.write(0x64, 2, &[0xfe, 0xfe]).unwrap(), None);
+    }
+
+    #[test]
+    fn a_panic_is_told_at_a_port_of_its_own() {
+        let (ports, _) = ports();
+        assert_eq!(read(&ports, 0x505, 1), [3]);
+        assert_eq!(ports.write(0x505, 1, &[2]).unwrap(), None);
+        assert_eq!(ports.write(0x505, 2, &[1, 0]).unwrap(), None);
+        assert_eq!(ports.write(0x504, 2, &[0, 1]).unwrap(), None);
+        let event = ports.write(0x505, 1, &[1]).unwrap();
+        assert_eq!(event, Some(Event::Panicked));
     }
 
     #[test]

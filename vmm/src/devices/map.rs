@@ -11,6 +11,7 @@ use super::ged::{GED_IRQ, RESET_ADDR};
 use super::ioapic::PINS;
 use super::pic;
 use super::pit::{PIT_IRQ, PIT_PORT, PIT_PORTS, SPEAKER_PORT};
+use super::pvpanic::PVPANIC_PORT;
 use super::reset::{KEYBOARD_STATUS_PORT, RESET_CONTROL_PORT};
 use super::serial::{COM1_IRQ, COM1_PORT, COM1_PORTS};
 use super::virtio::{Slot, Wiring};
@@ -37,6 +38,8 @@ pub enum AtPorts {
     Trace,
     /// COM1.
     Com1,
+    /// Where a kernel tells that it has panicked.
+    Pvpanic,
     /// Selector and data of `fw_cfg`.
     FwCfg,
     /// The DMA address of `fw_cfg`.
@@ -58,6 +61,7 @@ impl AtPorts {
             Self::Rtc => "rtc",
             Self::Trace => "trace",
             Self::Com1 => "com1",
+            Self::Pvpanic => "pvpanic",
             Self::FwCfg => "fw_cfg",
             Self::FwCfgDma => "fw_cfg-dma",
             Self::Failure => "failure",
@@ -192,6 +196,7 @@ fn ports(machine: &Machine) -> Vec<Range<u16, AtPorts>> {
             false,
         ),
         (machine.pic, pic::LEVEL_PORT, 2, AtPorts::Pic, kvm),
+        (machine.pvpanic, PVPANIC_PORT, 1, AtPorts::Pvpanic, false),
         (
             true,
             PORT_SELECTOR,
@@ -288,7 +293,7 @@ mod test {
 
     /// Every machine, with as many devices as there are slots.
     fn all() -> impl Iterator<Item = (Machine, Map)> {
-        (0..1 << 5).flat_map(|bits: u32| {
+        (0..1 << 6).flat_map(|bits: u32| {
             let on = |bit: u32| bits & 1 << bit != 0;
             [Wiring::Isa, Wiring::One, Wiring::Two].map(|wiring| {
                 let machine = Machine {
@@ -302,6 +307,7 @@ mod test {
                     pit: on(2),
                     rtc: on(3),
                     isa_serial: on(4),
+                    pvpanic: on(5),
                     ..Machine::default()
                 };
                 let slots: Vec<_> = Slot::all(wiring).collect();
@@ -335,6 +341,7 @@ mod test {
             assert_eq!(named(&map, AtPorts::Rtc), machine.rtc);
             assert_eq!(raised(&map, Interrupting::Rtc), machine.rtc);
             assert_eq!(named(&map, AtPorts::Com1), machine.isa_serial);
+            assert_eq!(named(&map, AtPorts::Pvpanic), machine.pvpanic);
             assert_eq!(raised(&map, Interrupting::Com1), machine.isa_serial);
             assert_eq!(raised(&map, Interrupting::Ged), machine.acpi);
             let map = map.with(false, false);

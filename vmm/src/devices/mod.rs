@@ -12,6 +12,7 @@
 //! | 0x070, 0x071 | [`cmos`] |
 //! | 0x0f4, 0x0f5, 0x51c | [`debug`] |
 //! | 0x3f8–0x3ff | [`serial`] |
+//! | 0x505 | [`pvpanic`] |
 //! | 0x510–0x51b | [`fw_cfg`] |
 //!
 //! | addresses | device |
@@ -38,6 +39,7 @@ pub mod map;
 pub mod mmio;
 pub mod pic;
 pub mod pit;
+pub mod pvpanic;
 pub mod reset;
 pub mod serial;
 pub mod virtio;

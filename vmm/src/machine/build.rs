@@ -86,6 +86,7 @@ impl Machine {
             controllers: lines.controllers(config),
             cpus: config.cpus,
             reboot: config.reboot,
+            no_shutdown: config.no_shutdown,
             consoles,
             shared: Arc::new(Shared::new(ports, mmio, interrupts, marks, wake)),
             started,

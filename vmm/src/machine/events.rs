@@ -104,22 +104,44 @@ impl Machine {
         }
     }
 
-    /// Waits for an ending or a signal that means one.
-    pub(super) fn wait(&self, vm: &Vm, watched: &Epoll, pressed: &mut bool) -> Ending {
+    /// Waits for an ending or a signal.
+    fn wait_once(&self, watched: &Epoll) -> Result<u8, Ending> {
         let mut events = [EpollEvent::default(); 4];
         loop {
             // Interrupted by the very signal we wait for, or woken: look what it is.
             let count = watched.wait(-1, &mut events).unwrap_or(0);
             for event in events.iter().take(count) {
                 if let Err(error) = self.serve(event.data().into()) {
-                    return Ending::Host(format!("an interrupt: {error}"));
+                    return Err(Ending::Host(format!("an interrupt: {error}")));
                 }
             }
             if let Some(ending) = self.shared.take_ending() {
-                return ending;
+                return Err(ending);
             }
-            let Some(number) = signals::arrived() else {
-                continue;
+            if let Some(number) = signals::arrived() {
+                return Ok(number);
+            }
+        }
+    }
+
+    /// Waits for an ending, or a signal that means one, when no processor runs any more.
+    pub(super) fn stay(&self, watched: &Epoll) -> Ending {
+        loop {
+            match self.wait_once(watched) {
+                Ok(number) => return Ending::Signal(number),
+                // What a processor said after the first one.
+                Err(ending) if ending.is_guests() => {}
+                Err(ending) => return ending,
+            }
+        }
+    }
+
+    /// Waits for an ending or a signal that means one.
+    pub(super) fn wait(&self, vm: &Vm, watched: &Epoll, pressed: &mut bool) -> Ending {
+        loop {
+            let number = match self.wait_once(watched) {
+                Ok(number) => number,
+                Err(ending) => return ending,
             };
             if *pressed || number != TERMINATE || !self.press_power_button(vm) {
                 return Ending::Signal(number);

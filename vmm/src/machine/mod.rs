@@ -49,6 +49,7 @@ pub struct Machine {
     controllers: Controllers,
     cpus: u32,
     reboot: bool,
+    no_shutdown: bool,
     consoles: Consoles,
     shared: Arc<Shared>,
     started: Instant,
@@ -62,6 +63,7 @@ impl Machine {
         let mut boots = 1;
         let mut terminal = None;
         let mut pressed = false;
+        let mut stopped = None;
         let watched = self.watch().map_err(Error::host("watching for events"))?;
         let ending = loop {
             // The virtual machine must stay until its processors have stopped: closing it would
@@ -87,6 +89,10 @@ impl Machine {
             if let Some(number) = signals::arrived() {
                 break Ending::Signal(number);
             }
+            if last && self.no_shutdown && ending.is_guests() {
+                stopped = Some(ending);
+                break self.stay(&watched);
+            }
             if last {
                 break ending;
             }
@@ -108,6 +114,7 @@ impl Machine {
         drop(terminal);
         let shared = &self.shared;
         Ok(Report {
+            stopped,
             ending,
             total: self.started.elapsed(),
             exits,

@@ -1,8 +1,8 @@
 #!/bin/busybox sh
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # The first process of the default guest: says that it was reached, then gives a shell, or ends
-# the machine as qboot_rs.exit, qboot_rs.poweroff or qboot_rs.button on the kernel command line
-# says. With qboot_rs.root=DEVICE it goes on to the init on that disk.
+# the machine as qboot_rs.exit, qboot_rs.poweroff, qboot_rs.button or qboot_rs.panic on the kernel
+# command line says. With qboot_rs.root=DEVICE it goes on to the init on that disk.
 /bin/busybox mkdir -p /proc /sys /dev /tmp /root
 /bin/busybox mount -t proc proc /proc
 /bin/busybox mount -t sysfs sysfs /sys
@@ -35,6 +35,8 @@ if said 'qboot_rs.button'; then
     done
     echo 'QBOOT-RS: power button'
     /bin/busybox poweroff -f
+elif said 'qboot_rs.panic'; then
+    echo c >/proc/sysrq-trigger
 elif said 'qboot_rs.poweroff'; then
     /bin/busybox poweroff -f
 elif ! said 'qboot_rs.exit'; then

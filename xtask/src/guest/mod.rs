@@ -53,6 +53,8 @@ const RANDOM_MODULES: [&str; 4] = [
     "virtio_mmio.ko",
     "virtio-rng.ko",
 ];
+/// What the cloud kernel needs to tell that it has panicked, in loading order.
+const PANIC_MODULES: [&str; 2] = ["pvpanic.ko", "pvpanic-mmio.ko"];
 /// The root file system, where it is not built in, in loading order.
 const EXT4_MODULES: [&str; 5] = [
     "crc16.ko",
@@ -108,6 +110,7 @@ impl Flavour {
         if self == Self::Cloud {
             modules.extend(KVM_MODULES);
             modules.push("virtio-rng.ko");
+            modules.extend(PANIC_MODULES);
         }
         modules
     }
@@ -193,6 +196,12 @@ pub fn random_initrd(workspace: &Workspace) -> Result<PathBuf> {
         &RANDOM_MODULES,
         "initrd-random.cpio",
     )
+}
+
+/// The same with what the cloud kernel needs to tell that it has panicked.
+pub fn panic_initrd(workspace: &Workspace) -> Result<PathBuf> {
+    let name = "initrd-panic.cpio";
+    with_modules(workspace, Flavour::Cloud, &PANIC_MODULES, name)
 }
 
 fn with_modules(

@@ -25,6 +25,9 @@ const QEMU_DEVICES: [&str; 6] = [
 ];
 const OUR_DEVICES: [&str; 3] = ["--disk", "path=/dev/zero,readonly=on", "--rng"];
 
+/// What QEMU has to be told that ours has where there is ACPI.
+const PVPANIC: [&str; 2] = ["-device", "pvpanic"];
+
 /// The same machine in QEMU's words and in ours.
 const MACHINES: [(&str, &str, &str); 5] = [
     ("all", "rtc=on", "irqchip=split"),
@@ -122,6 +125,9 @@ fn of_qemu(context: &Context<'_>, trial: &Trial, machine: &str) -> Result<Count,
         .args(QEMU_DEVICES)
         .arg("-bios")
         .arg(context.rom()?);
+    if !machine.contains("acpi=off") {
+        command.args(PVPANIC);
+    }
     let answer = said(trial, command.stdin(Stdio::from(question)))?;
     count(&answer).ok_or_else(|| {
         Outcome::Failed("expected the flat views of memory and ports from QEMU".into())

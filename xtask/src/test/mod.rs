@@ -15,6 +15,7 @@ mod memory;
 mod modules;
 mod multiboot;
 mod nothing;
+mod panics;
 mod pci;
 mod placement;
 mod programs;
@@ -125,6 +126,7 @@ fn cases() -> Vec<Case> {
     let mut cases = handed::cases();
     cases.extend(refusals::cases());
     cases.extend(ticks::cases());
+    cases.extend(panics::cases());
     cases.extend(pci::cases());
     cases.extend(placement::cases());
     cases.extend(promises::cases());

@@ -6,6 +6,7 @@ use super::case::{Case, Context, Outcome, Run, Trial, expect};
 use crate::host::Kvm;
 use crate::process::{Bounds, End};
 use crate::workspace::write_atomically;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -104,15 +105,22 @@ pub fn cases() -> Vec<Case> {
         .into()
 }
 
+/// A ROM in a file of that name, made of `program`.
+pub fn rom(context: &Context<'_>, name: &str, program: &[u8]) -> Result<PathBuf, Outcome> {
+    let mut rom = vec![0; ROM_SIZE];
+    rom[..program.len()].copy_from_slice(program);
+    rom[RESET_VECTOR..][..JUMP.len()].copy_from_slice(&JUMP);
+    let path = format!("test-inputs/{name}.rom");
+    let path = context.workspace.target.join(path);
+    write_atomically(&path, &rom)?;
+    Ok(path)
+}
+
 fn ticks(context: &Context<'_>, trial: &Trial, irqchip: &str) -> Run {
     if let Kvm::Unusable(why) = &context.kvm {
         return Err(Outcome::Skipped(why.to_string()));
     }
-    let mut rom = vec![0; ROM_SIZE];
-    rom[..PROGRAM.len()].copy_from_slice(&PROGRAM);
-    rom[RESET_VECTOR..][..JUMP.len()].copy_from_slice(&JUMP);
-    let path = context.workspace.target.join("test-inputs/ticks.rom");
-    write_atomically(&path, &rom)?;
+    let path = rom(context, &trial.file_name(), &PROGRAM)?;
     let mut command = Command::new(context.host()?.vmm);
     let machine = format!("irqchip={irqchip}");
     command.args(["--machine", &machine, "--bios"]).arg(&path);

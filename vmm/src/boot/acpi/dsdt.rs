@@ -9,6 +9,7 @@ use super::{bytes, table as with_header};
 use crate::config::Machine;
 use crate::devices::cmos;
 use crate::devices::ged::{GED_IRQ, POWER_BUTTON, SLEEP_TYPE_OFF};
+use crate::devices::pvpanic::PVPANIC_PORT;
 use crate::devices::serial::{COM1_IRQ, COM1_PORT, COM1_PORTS};
 use crate::devices::virtio::Slot;
 use abi::fw_cfg::{PORT_BASE, PORT_COUNT};
@@ -34,6 +35,9 @@ pub(super) fn table(machine: &Machine, slots: &[Slot]) -> Vec<u8> {
     }
     if machine.rtc {
         devices.extend(rtc());
+    }
+    if machine.pvpanic {
+        devices.extend(pvpanic());
     }
     devices.extend(events());
     devices.extend(power_button());
@@ -81,6 +85,21 @@ fn rtc() -> Vec<u8> {
             &Name::new(
                 Path::new("_CRS"),
                 &ResourceTemplate::new(vec![&ports(cmos::INDEX_PORT, 2), &edge(cmos::RTC_IRQ)]),
+            ),
+        ],
+    ))
+}
+
+/// Where a kernel tells that it has panicked. Its drivers need nothing but the port.
+fn pvpanic() -> Vec<u8> {
+    bytes(&Device::new(
+        Path::new("PEVT"),
+        vec![
+            &Name::new(Path::new("_HID"), &"QEMU0001"),
+            &Name::new(Path::new("_STA"), &PRESENT_HIDDEN),
+            &Name::new(
+                Path::new("_CRS"),
+                &ResourceTemplate::new(vec![&ports(PVPANIC_PORT, 1)]),
             ),
         ],
     ))

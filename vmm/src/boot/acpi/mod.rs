@@ -138,6 +138,7 @@ mod test {
         pit: false,
         rtc: false,
         isa_serial: false,
+        pvpanic: false,
     };
 
     /// The tables in their order, by what their headers say.
