@@ -3,9 +3,11 @@
 
 use super::input::Input;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 use vmm::config::Disk;
 use vmm::devices::virtio::Device;
 use vmm::devices::virtio::blk::{Blk, Image};
+use vmm::devices::virtio::console::{Console, Size, Wire};
 use vmm::devices::virtio::mmio::Transport;
 use vmm::devices::virtio::rng::Rng;
 use vmm::memory::Memory;
@@ -35,18 +37,21 @@ const REGISTERS: [u8; 18] = [
     0xc0, 0xfc,
 ];
 
+/// A driver of one of the queues.
 struct Driver {
-    transport: Transport,
+    transport: Arc<Transport>,
     memory: Memory,
+    queue: u8,
 }
 
 impl Driver {
-    fn new(device: Box<dyn Device>) -> Self {
+    fn new(device: Box<dyn Device>, queue: u8) -> Self {
         let memory = Memory::from_ranges(&[(0, SIZE)]).expect("64 KiB");
         let transport = Transport::new(device, memory.clone(), false);
         Self {
-            transport: transport.expect("event counters"),
+            transport: Arc::new(transport.expect("event counters")),
             memory,
+            queue,
         }
     }
 
@@ -61,7 +66,7 @@ impl Driver {
         written.expect("event counters do not fail");
     }
 
-    /// As the specification has it, with a queue of 8 and the first of these features.
+    /// As the specification has it, with its queue of 8 and the first of these features.
     fn start(&self, features: u32) {
         for (register, value) in [
             (0x70, 0),
@@ -71,7 +76,7 @@ impl Driver {
             (0x24, 1),
             (0x20, 1),
             (0x70, 0xb),
-            (0x30, 0),
+            (0x30, self.queue.into()),
             (0x38, 8),
             (0x80, 0x1000),
             (0x84, 0),
@@ -103,8 +108,12 @@ impl Driver {
     /// Makes the chain at 0 available, the only one, and gives how much of it was written.
     fn last_word(&self) -> u32 {
         self.put(AVAILABLE + 2, &[1, 0]);
-        self.write(0x50, 0);
+        self.write(0x50, self.queue.into());
         self.serve();
+        self.answer()
+    }
+
+    fn answer(&self) -> u32 {
         let mut used = [0; 10];
         self.memory.read(USED + 2, &mut used).expect("memory");
         let [1, 0, 0, 0, 0, 0, length @ ..] = used else {
@@ -115,7 +124,7 @@ impl Driver {
 
     fn serve(&self) {
         // Where nothing was notified there is nothing to wait for.
-        let _ = self.transport.serve(0);
+        let _ = self.transport.serve(self.queue.into());
     }
 }
 
@@ -123,11 +132,13 @@ impl Driver {
 pub fn virtio(data: &[u8]) {
     entropy(data);
     disk(data);
+    console_input(data);
+    console_output(data);
 }
 
 /// Steps of a driver of the entropy device.
 fn entropy(data: &[u8]) {
-    let driver = Driver::new(Box::new(Rng::new(Box::new(std::io::repeat(0x5a)))));
+    let driver = Driver::new(Box::new(Rng::new(Box::new(std::io::repeat(0x5a)))), 0);
     drive(&driver, data, 0);
     driver.describe(0, BUFFER, 4, 2, 0);
     assert_eq!(driver.last_word(), 4);
@@ -151,7 +162,7 @@ fn disk(data: &[u8]) {
         queues: 2,
     };
     let image = Image::open(&disk).expect("an image");
-    let driver = Driver::new(Box::new(Blk::new(image, &disk)));
+    let driver = Driver::new(Box::new(Blk::new(image, &disk)), 0);
     drive(&driver, data, 1 << 9);
     // A write of sector 3.
     let header = [&[1, 0, 0, 0, 0, 0, 0, 0, 3][..], &[0; 7]].concat();
@@ -173,6 +184,49 @@ fn disk(data: &[u8]) {
     assert_eq!(sector, [0xa5; 512]);
     let size = file.as_file().metadata().expect("a size").len();
     assert_eq!(size, SECTORS * 512);
+}
+
+/// A console with something typed, and a driver of one of its queues.
+fn console(queue: u8) -> (Driver, Wire) {
+    let console = Arc::new(Console::new(Some(Size::default())));
+    let driver = Driver::new(Box::new(Arc::clone(&console)), queue);
+    let wire = Wire::new(console, Arc::clone(&driver.transport));
+    wire.feed(&[0x5a; 100]).expect("event counters do not fail");
+    (driver, wire)
+}
+
+/// Steps of a driver of a console that is typed at.
+fn console_input(data: &[u8]) {
+    let (driver, wire) = console(0);
+    drive(&driver, data, 1);
+    wire.feed(&[0x5a; 4]).expect("event counters do not fail");
+    driver.describe(0, BUFFER, 4, 2, 0);
+    assert_eq!(driver.last_word(), 4);
+    let mut bytes = [0; 4];
+    driver.memory.read(BUFFER, &mut bytes).expect("memory");
+    assert_eq!(bytes, [0x5a; 4]);
+}
+
+/// Steps of a driver of a console that prints. What it prints at last comes last.
+fn console_output(data: &[u8]) {
+    let (driver, wire) = console(1);
+    drive(&driver, data, 1);
+    driver.put(BUFFER, b"last");
+    driver.describe(0, BUFFER, 4, 0, 0);
+    driver.put(AVAILABLE + 2, &[1, 0]);
+    driver.write(0x50, 1);
+    driver.serve();
+    let mut printed = Vec::new();
+    // Where it found no room, somebody makes it.
+    for _ in 0..2 {
+        wire.print(&mut printed).expect("memory takes it");
+        driver.serve();
+        if printed.ends_with(b"last") {
+            break;
+        }
+    }
+    assert_eq!(driver.answer(), 0);
+    assert!(printed.ends_with(b"last"));
 }
 
 /// Steps of a driver: registers, descriptors, the available ring, notifications, machine resets.
@@ -201,7 +255,7 @@ fn drive(driver: &Driver, data: &[u8], features: u32) {
                 driver.put(AVAILABLE + 2, &input.u16().to_le_bytes());
             }
             5 => {
-                driver.write(0x50, 0);
+                driver.write(0x50, driver.queue.into());
                 driver.serve();
             }
             6 => {

@@ -117,6 +117,8 @@ impl Write for Printer {
             }
             match (&self.0.ours).write(bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // Somebody had it open a moment ago.
+                Err(error) if error.raw_os_error() == Some(libc::EIO) => return Ok(bytes.len()),
                 result => return result,
             }
         }

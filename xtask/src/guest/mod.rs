@@ -55,6 +55,13 @@ const RANDOM_MODULES: [&str; 4] = [
 ];
 /// What the cloud kernel needs to tell that it has panicked, in loading order.
 const PANIC_MODULES: [&str; 2] = ["pvpanic.ko", "pvpanic-mmio.ko"];
+/// What the cloud kernel needs for a console of its host's, in loading order.
+const CONSOLE_MODULES: [&str; 4] = [
+    "virtio_ring.ko",
+    "virtio.ko",
+    "virtio_mmio.ko",
+    "virtio_console.ko",
+];
 /// The root file system, where it is not built in, in loading order.
 const EXT4_MODULES: [&str; 5] = [
     "crc16.ko",
@@ -109,7 +116,7 @@ impl Flavour {
         let mut modules = self.disk_modules();
         if self == Self::Cloud {
             modules.extend(KVM_MODULES);
-            modules.push("virtio-rng.ko");
+            modules.extend(["virtio-rng.ko", "virtio_console.ko"]);
             modules.extend(PANIC_MODULES);
         }
         modules
@@ -202,6 +209,16 @@ pub fn random_initrd(workspace: &Workspace) -> Result<PathBuf> {
 pub fn panic_initrd(workspace: &Workspace) -> Result<PathBuf> {
     let name = "initrd-panic.cpio";
     with_modules(workspace, Flavour::Cloud, &PANIC_MODULES, name)
+}
+
+/// The same with what the cloud kernel needs for a console of its host's.
+pub fn console_initrd(workspace: &Workspace) -> Result<PathBuf> {
+    with_modules(
+        workspace,
+        Flavour::Cloud,
+        &CONSOLE_MODULES,
+        "initrd-console.cpio",
+    )
 }
 
 fn with_modules(

@@ -23,7 +23,13 @@ const QEMU_DEVICES: [&str; 6] = [
     "-device",
     "virtio-rng-device",
 ];
-const OUR_DEVICES: [&str; 3] = ["--disk", "path=/dev/zero,readonly=on", "--rng"];
+/// And no console in the place of COM1.
+const OUR_DEVICES: [&str; 4] = [
+    "--disk",
+    "path=/dev/zero,readonly=on",
+    "--rng",
+    "--serial=none",
+];
 
 /// What QEMU has to be told that ours has where there is ACPI.
 const PVPANIC: [&str; 2] = ["-device", "pvpanic"];

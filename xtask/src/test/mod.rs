@@ -6,6 +6,7 @@
 
 mod boards;
 pub mod case;
+mod consoles;
 mod disks;
 mod exposed;
 mod handed;
@@ -141,6 +142,7 @@ fn cases() -> Vec<Case> {
     cases.extend(disks::cases());
     cases.extend(exposed::cases());
     cases.extend(memory::cases());
+    cases.extend(consoles::cases());
     cases.extend(oracle::cases());
     // The floors in the order of what they need; within one the order of its table.
     let floor = |case: &Case| {

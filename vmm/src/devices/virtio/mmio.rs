@@ -299,7 +299,7 @@ impl Transport {
                 self.interrupt_status.fetch_and(!value, Ordering::SeqCst);
             }
             STATUS if value == 0 => self.power_on(&mut registers),
-            STATUS => self.advance(value, &registers),
+            STATUS => return self.advance(value, &registers),
             _ if !self.has(FEATURES_OK) || self.has(NEEDS_RESET) => {}
             _ => {
                 let set_up = self.set_up_queue(offset, value, &mut registers);
@@ -361,7 +361,7 @@ impl Transport {
     }
 
     /// Takes the steps of the initialization that the driver may take. It cannot take one back.
-    fn advance(&self, value: u32, registers: &Registers) {
+    fn advance(&self, value: u32, registers: &Registers) -> io::Result<()> {
         let features = registers.driver_features;
         let agreed = features & !self.features() == 0 && features & VERSION_1 != 0;
         let mut allowed = ACKNOWLEDGE | DRIVER | FAILED;
@@ -381,7 +381,11 @@ impl Transport {
         if ready {
             // Last, because from now on its threads work.
             self.closed.store(false, Ordering::SeqCst);
+            if self.device.announces_config() {
+                self.interrupt(CHANGED)?;
+            }
         }
+        Ok(())
     }
 
     /// Waits for a notification of queue `index`, or for something new outside, and serves it.

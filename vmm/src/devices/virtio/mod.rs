@@ -50,6 +50,11 @@ pub trait Device: Debug + Send + Sync {
     /// Reads its configuration at `offset`, where nothing is zero, as `data` already is.
     fn read_config(&self, _offset: u32, _data: &mut [u8]) {}
 
+    /// Whether a driver that has become ready is to look at the configuration, as if it had changed.
+    fn announces_config(&self) -> bool {
+        false
+    }
+
     /// Writes its configuration at `offset`.
     fn write_config(&self, _offset: u32, _data: &[u8]) {}
 

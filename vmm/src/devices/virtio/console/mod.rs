@@ -240,6 +240,11 @@ impl Device for Arc<Console> {
         }
     }
 
+    /// Linux asks for the size only when it has changed.
+    fn announces_config(&self) -> bool {
+        self.size.is_some()
+    }
+
     /// What has not reached the driver, and what it has printed, stays.
     fn reset(&self) {
         *lock(&self.begun) = None;

@@ -334,6 +334,10 @@ fn another_size_changes_the_configuration() {
     let size = |columns, rows| Size { columns, rows };
     let mut bench = Bench::new(Some(size(80, 25)));
     bench.start(VERSION_1 | 1);
+    // The driver is to look at it from the start.
+    assert!(bench.driver.interrupted());
+    assert_eq!((bench.driver.read(0x60), bench.driver.read(0xfc)), (2, 0));
+    bench.driver.write(0x64, 2);
     bench.wire.resize(size(80, 25)).unwrap();
     assert!(!bench.driver.interrupted(), "it is the same");
     bench.wire.resize(size(132, 43)).unwrap();
@@ -343,6 +347,7 @@ fn another_size_changes_the_configuration() {
     assert_eq!(driver.read(0x100), 132 | 43 << 16);
     // Where there is no size, there is none to change.
     let bench = Bench::started();
+    assert!(!bench.driver.interrupted());
     bench.wire.resize(size(132, 43)).unwrap();
     let driver = &bench.driver;
     assert!(!driver.interrupted());
