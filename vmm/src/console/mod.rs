@@ -292,6 +292,21 @@ mod test {
         }
     }
 
+    #[test]
+    fn a_file_keeps_its_bytes_until_the_machine_is_there() {
+        let file = vmm_sys_util::tempfile::TempFile::new().unwrap();
+        file.as_file().write_all(b"of the last run").unwrap();
+        let content = || std::fs::read(file.as_path()).unwrap();
+        let end = End::open(CONSOLE, &Target::File(file.as_path().into())).unwrap();
+        let mut output = end.output().unwrap();
+        assert_eq!(content(), b"of the last run");
+        end.begin().unwrap();
+        output.write_all(b"of").unwrap();
+        output.write_all(b" this").unwrap();
+        assert_eq!(content(), b"of this");
+        assert!(end.is_mute() && end.size().is_none());
+    }
+
     impl Heard {
         const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -6,9 +6,14 @@ use super::super::test::{
     USED, VERSION_1, WRITE,
 };
 use super::{BACKLOG, Console, ROOM, Size, Wire};
+use crate::config::Target;
+use crate::console::{End, Guest};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
+use vmm_sys_util::tempdir::TempDir;
 
 /// The transmit queue.
 const TX_TABLE: u64 = 0x5000;
@@ -370,4 +375,36 @@ fn the_end_waits_for_the_far_end_but_not_for_ever() {
         drained.join().unwrap();
     });
     assert!(begin.elapsed() < Duration::from_secs(60));
+}
+
+#[test]
+fn a_client_and_the_driver_talk_across_a_reset_of_the_machine() {
+    let place = TempDir::new_with_prefix(std::env::temp_dir().join("console-")).unwrap();
+    let path = place.as_path().join("socket");
+    let end = Arc::new(End::open("--console", &Target::Unix(path.clone())).unwrap());
+    let mut bench = Bench::started();
+    let mut output = end.output().unwrap();
+    let (wire, guest) = (Arc::clone(&bench.wire), Arc::clone(&bench.wire));
+    // Both end with the process.
+    std::thread::spawn(move || while wire.print(&mut output).is_ok() {});
+    std::thread::spawn(move || end.pump(&(guest as Arc<dyn Guest>)));
+    let mut client = UnixStream::connect(&path).unwrap();
+    for _ in 0..2 {
+        client.write_all(b"typed").unwrap();
+        let mut received = bench.offer(16);
+        while received != b"typed" {
+            let before = bench.driver.used().0;
+            std::thread::sleep(Duration::from_millis(1));
+            // It fails where there is nothing new.
+            let _ = bench.driver.transport.serve(0);
+            received.extend(bench.received(before));
+            assert!(b"typed".starts_with(&received), "{received:?}");
+        }
+        bench.print(b"printed");
+        let mut shown = [0; 7];
+        client.read_exact(&mut shown).unwrap();
+        assert_eq!(shown, *b"printed");
+        bench.driver.transport.reset();
+        bench.start(VERSION_1);
+    }
 }
