@@ -15,6 +15,7 @@ mod loader;
 mod machine;
 mod multiboot;
 pub mod mutate;
+mod net;
 mod pci;
 mod pic;
 mod pit;
@@ -30,6 +31,7 @@ pub use e820::e820;
 pub use ioapic::ioapic;
 pub use loader::loader;
 pub use multiboot::multiboot;
+pub use net::net;
 pub use pci::pci;
 pub use pic::pic;
 pub use pit::pit;
@@ -41,7 +43,7 @@ pub use virtio::virtio;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     ("bzimage", bzimage),
     ("cmos", cmos),
     ("directory", directory),
@@ -49,6 +51,7 @@ pub const TARGETS: [Target; 13] = [
     ("ioapic", ioapic),
     ("loader", loader),
     ("multiboot", multiboot),
+    ("net", net),
     ("pci", pci),
     ("pic", pic),
     ("pit", pit),

@@ -13,7 +13,7 @@ use vmm::devices::virtio::rng::Rng;
 use vmm::memory::Memory;
 use vmm_sys_util::tempfile::TempFile;
 
-const SIZE: usize = 0x1_0000;
+pub(super) const SIZE: usize = 0x1_0000;
 const TABLE: u64 = 0x1000;
 const AVAILABLE: u64 = 0x2000;
 const USED: u64 = 0x3000;
@@ -29,23 +29,23 @@ const PLACES: [u64; 8] = [
     1 << 32,
     u64::MAX,
 ];
-const LENGTHS: [u64; 6] = [0, 1, 16, 0x1000, SIZE as u64, u32::MAX as u64];
+pub(super) const LENGTHS: [u64; 6] = [0, 1, 16, 0x1000, SIZE as u64, u32::MAX as u64];
 
 /// The registers that a driver writes.
-const REGISTERS: [u8; 18] = [
+pub(super) const REGISTERS: [u8; 18] = [
     0x14, 0x20, 0x24, 0x30, 0x38, 0x44, 0x50, 0x64, 0x70, 0x80, 0x84, 0x90, 0x94, 0xa0, 0xa4, 0xb0,
     0xc0, 0xfc,
 ];
 
 /// A driver of one of the queues.
-struct Driver {
-    transport: Arc<Transport>,
-    memory: Memory,
+pub(super) struct Driver {
+    pub(super) transport: Arc<Transport>,
+    pub(super) memory: Memory,
     queue: u8,
 }
 
 impl Driver {
-    fn new(device: Box<dyn Device>, queue: u8) -> Self {
+    pub(super) fn new(device: Box<dyn Device>, queue: u8) -> Self {
         let memory = Memory::from_ranges(&[(0, SIZE)]).expect("64 KiB");
         let transport = Transport::new(device, memory.clone(), false);
         Self {
@@ -55,13 +55,13 @@ impl Driver {
         }
     }
 
-    fn read(&self, offset: u32) -> u32 {
+    pub(super) fn read(&self, offset: u32) -> u32 {
         let mut data = [0; 4];
         self.transport.read(offset, &mut data);
         u32::from_le_bytes(data)
     }
 
-    fn write(&self, offset: u32, value: u32) {
+    pub(super) fn write(&self, offset: u32, value: u32) {
         let written = self.transport.write(offset, &value.to_le_bytes());
         written.expect("event counters do not fail");
     }
@@ -101,7 +101,7 @@ impl Driver {
         self.put(TABLE + 16 * index, &bytes.concat());
     }
 
-    fn put(&self, address: u64, bytes: &[u8]) {
+    pub(super) fn put(&self, address: u64, bytes: &[u8]) {
         self.memory.write(address, bytes).expect("memory");
     }
 
