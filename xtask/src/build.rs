@@ -8,10 +8,13 @@ use crate::toolchain;
 use crate::workspace::{self, Workspace};
 use abi::layout::ROM_SIZE;
 use clap::Parser;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The target of everything that runs without an operating system.
 pub const BARE_METAL: &str = "x86_64-unknown-none";
+
+/// The target of what is linked statically.
+const STATIC: &str = "x86_64-unknown-linux-musl";
 
 /// Options of `build`.
 #[derive(Debug, Parser)]
@@ -81,10 +84,19 @@ pub fn monitor(workspace: &Workspace) -> Result<()> {
 
 /// The monitor for a root file system without shared libraries.
 pub fn static_monitor(workspace: &Workspace) -> Result<()> {
-    let target = "x86_64-unknown-linux-musl";
-    toolchain::ensure_target(target)?;
-    let arguments = ["--package", "vmm", "--release", "--target", target];
+    toolchain::ensure_target(STATIC)?;
+    let arguments = ["--package", "vmm", "--release", "--target", STATIC];
     cargo(workspace, "building microvm (static)", &arguments)
+}
+
+/// The program that makes taps of several queues, for the same.
+pub fn static_tap_maker(workspace: &Workspace) -> Result<PathBuf> {
+    toolchain::ensure_target(STATIC)?;
+    let mut arguments = vec!["--package", "vmm", "--release", "--target", STATIC];
+    arguments.extend(["--example", "tap"]);
+    cargo(workspace, "building tap (static)", &arguments)?;
+    let directory = workspace.target.join(STATIC).join("release/examples");
+    Ok(directory.join("tap"))
 }
 
 /// Builds one bare-metal binary and returns the linked file.

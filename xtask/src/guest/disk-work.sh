@@ -9,6 +9,22 @@ number() {
     seq 1 200000 >/data
     md5sum /data >/sum
 }
+# The host at the other end of the wire.
+network() {
+    ip address add 10.0.2.15/24 dev eth0
+    ip link set eth0 up
+    ping -c 3 -W 5 10.0.2.1 >/dev/null
+}
+now() {
+    sed 's/\.\(..\) .*/\10/' /proc/uptime
+}
+await_button() {
+    say 'waiting'
+    pressed='/ACPI:Ged/ { for (i = 2; $i ~ /^[0-9]+$/; i++) sum += $i } END { exit !sum }'
+    until awk "$pressed" /proc/interrupts; do
+        sleep 0.1
+    done
+}
 
 say "root $(grep ' / ' /proc/mounts | cut -d ' ' -f 1,3,4 | cut -d , -f 1)"
 say "disk serial=$(cat /sys/block/vda/serial) queues=$(ls /sys/block/vda/mq | wc -l)"
@@ -33,12 +49,47 @@ reboot)
     ;;
 button)
     number
-    say 'waiting'
-    pressed='/ACPI:Ged/ { for (i = 2; $i ~ /^[0-9]+$/; i++) sum += $i } END { exit !sum }'
-    until awk "$pressed" /proc/interrupts; do
-        sleep 0.1
-    done
+    await_button
     finish
+    ;;
+net)
+    network && answers='host answers'
+    queues=$(find /sys/class/net/eth0/queues/ -name 'rx-*' | wc -l)
+    say "net $(name /sys/class/net/eth0/device/driver) mac=$(cat /sys/class/net/eth0/address) queues=$queues"
+    mkdir -p /tmp && mount -t tmpfs tmp /tmp
+    # Input that never ends: at its end nc would hang up.
+    mkfifo /tmp/silent
+    exec 3<>/tmp/silent
+    streams=$(seq 1 "$queues")
+    for stream in $streams; do
+        head -c 10485760 /dev/urandom >"/tmp/out$stream"
+    done
+    say "$answers"
+    start=$(now)
+    for stream in $streams; do
+        nc 10.0.2.1 "701$stream" <&3 >"/tmp/in$stream" &
+    done
+    wait
+    middle=$(now)
+    for stream in $streams; do
+        nc 10.0.2.1 "702$stream" <"/tmp/out$stream" >/dev/null &
+    done
+    wait
+    say "took, 10 MiB a stream: in $((middle - start)) ms, out $(($(now) - middle)) ms"
+    for stream in $streams; do
+        say "received $stream $(md5sum <"/tmp/in$stream")"
+        say "sent $stream $(md5sum <"/tmp/out$stream")"
+    done
+    await_button
+    finish
+    ;;
+net-reboot)
+    count=$(($(cat /boots || echo 0) + 1))
+    echo "$count" >/boots
+    network && say "boot $count, host answers"
+    [ "$count" -lt 3 ] || finish
+    sync
+    mount -o remount,ro / && reboot -f
     ;;
 kill)
     number && sync && say 'synced'

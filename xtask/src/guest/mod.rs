@@ -33,6 +33,9 @@ pub const EXIT_WORD: &str = "qboot_rs.exit";
 /// The modules that make a stock kernel a host for virtual machines on AMD, in loading order.
 pub const KVM_MODULES: [&str; 3] = ["irqbypass.ko", "kvm.ko", "kvm-amd.ko"];
 
+/// The module that gives a host taps.
+const TUN_MODULE: &str = "tun.ko";
+
 /// What a disk needs that is a module in either kernel, in loading order.
 const VIRTIO_MODULES: [&str; 10] = [
     "virtio_ring.ko",
@@ -118,6 +121,7 @@ impl Flavour {
             modules.extend(KVM_MODULES);
             modules.extend(["virtio-rng.ko", "virtio_console.ko"]);
             modules.extend(PANIC_MODULES);
+            modules.push(TUN_MODULE);
         }
         modules
     }
@@ -270,6 +274,12 @@ pub fn append(words: &[&str], terminal: bool) -> String {
 pub fn kvm_modules(workspace: &Workspace) -> Result<Vec<PathBuf>> {
     let directory = kernel_directory(workspace, Flavour::Cloud, false)?;
     Ok(KVM_MODULES.map(|name| directory.join(name)).to_vec())
+}
+
+/// The cloud kernel's module for taps.
+pub fn tun_module(workspace: &Workspace) -> Result<PathBuf> {
+    let directory = kernel_directory(workspace, Flavour::Cloud, false)?;
+    Ok(directory.join(TUN_MODULE))
 }
 
 /// A program that a package holds, by its file name.

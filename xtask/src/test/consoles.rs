@@ -5,7 +5,7 @@
 //! answered before the next line is typed.
 
 use super::case::{Case, Context, Run, Trial};
-use super::disks::in_order;
+use super::scene::in_order;
 use super::stock::{command_in_lab, reached};
 use crate::guest::{self, Flavour, Format};
 

@@ -2,7 +2,7 @@
 //! What RAM can be made of on the host, in the lab, whose outer machine keeps huge pages on demand.
 
 use super::case::{Case, Context, Run, Trial};
-use super::disks::in_order;
+use super::scene::in_order;
 use super::stock::command_in_lab;
 
 const MEMORY: &str = "64M";

@@ -5,7 +5,7 @@
 //! listens. In the lab a stock kernel does it, with the driver of its distribution.
 
 use super::case::{Case, Context, Outcome, Run, Trial, expect};
-use super::disks::in_order;
+use super::scene::in_order;
 use super::stock::command_in_lab;
 use super::ticks::rom;
 use crate::guest::{self, Flavour, Format};
