@@ -17,6 +17,7 @@ use firmware_core::fw_cfg::{Directory, DirectoryBuffer, KnownFiles, TransferErro
 use firmware_core::memory::{Range, Region};
 use firmware_core::plan::{Entry, Handoff, Means, Plan, RealMode};
 use firmware_core::processors::Identity;
+use firmware_core::smbios;
 use firmware_core::tables;
 use firmware_core::tables::multiboot::LoadOrder;
 use firmware_core::tables::pvh;
@@ -69,6 +70,8 @@ pub struct Booted {
     pub initrd: Option<Range>,
     /// Where the ACPI RSDP lies.
     pub rsdp: Option<u64>,
+    /// Where the SMBIOS entry point lies.
+    pub smbios: Option<Range>,
     /// How the kernel would be entered.
     pub entry: Entry,
 }
@@ -110,6 +113,7 @@ impl Loopback {
         let facts = Facts::gather(self, &files, Board::Microvm, |_| identity, &mut scratch)?;
         self.trace(|_, to| trace::found(&facts, None, to));
         let mut loader = Loader::gather(self, &mut files, &mut commands, &mut blobs)?;
+        smbios::gather(&files.known, &mut loader)?;
         let plan = Plan::new(
             &facts,
             Means { dma: self.dma },
@@ -124,6 +128,7 @@ impl Loopback {
         loader.load(self)?;
         let mut tables = TableMemory(self.memory.clone());
         loader.link(self, &mut files, &mut tables)?;
+        let smbios = smbios::link(&files.known, &loader, &mut tables)?;
         self.trace(|device, to| loader.trace(device, &mut tables, true, to));
         let rsdp = loader.rsdp(&mut tables);
         tables::write(&plan, &facts, rsdp, &mut bytes);
@@ -151,6 +156,7 @@ impl Loopback {
             kernel: plan.kernel,
             initrd: plan.initrd,
             rsdp,
+            smbios,
             entry: plan.entry,
         })
     }

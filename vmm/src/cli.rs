@@ -101,6 +101,13 @@ struct Cli {
     /// Add a fw_cfg file: name=NAME,string=TEXT or name=NAME,file=PATH
     #[arg(long, value_name = "FILE")]
     fw_cfg: Vec<String>,
+    /// What the machine says it is, as SMBIOS structures, of which there are none without this: strings
+    /// for the system, or OEM strings; may be repeated
+    #[arg(
+        long,
+        value_name = "type=1[,manufacturer=TEXT][,product=TEXT][,version=TEXT][,serial=TEXT][,uuid=UUID][,sku=TEXT][,family=TEXT]|type=11,value=TEXT[,...]"
+    )]
+    smbios: Vec<String>,
     /// Offer the DMA interface of fw_cfg
     #[arg(
         long,
@@ -185,6 +192,7 @@ fn into_config(cli: Cli) -> Result<Config, config::Error> {
         no_shutdown: cli.no_shutdown,
         trace: matches!(cli.trace, Switch::On),
         fw_cfg_dma: matches!(cli.fw_cfg_dma, Switch::On),
+        smbios: config::parse_smbios(cli.smbios.iter().map(String::as_str))?,
         fw_cfg: cli
             .fw_cfg
             .iter()
@@ -327,6 +335,7 @@ mod test {
             "--serial",
             "--console",
             "--fw-cfg",
+            "--smbios",
         ] {
             let sentence = parse(&[option, "nonsense"]).unwrap_err().to_string();
             assert!(

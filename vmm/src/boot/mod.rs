@@ -10,6 +10,7 @@ mod e820;
 mod elf;
 mod input;
 mod kernel;
+mod smbios;
 mod table_loader;
 #[cfg(test)]
 mod test;
@@ -83,6 +84,14 @@ pub enum Error {
         ceiling: u64,
         /// What would fit.
         room: u64,
+    },
+    /// More to say than there is room for.
+    #[error("--smbios: expected at most {most} bytes of structures, found {found}")]
+    Smbios {
+        /// Bytes there is room for.
+        most: usize,
+        /// Bytes of all structures.
+        found: usize,
     },
     /// A firmware image of an impossible size.
     #[error(
@@ -221,6 +230,11 @@ fn machine_items(config: &Config, layout: &Layout, slots: &[Slot]) -> Result<Ite
         items.add_file(file::ACPI_RSDP, acpi.rsdp)?;
         items.add_file(file::ACPI_TABLES, acpi.tables)?;
         items.add_file(file::TABLE_LOADER, acpi.script)?;
+    }
+    if let Some(smbios) = &config.smbios {
+        let smbios = smbios::files(smbios, config.cpus, layout)?;
+        items.add_file(file::SMBIOS_ANCHOR, smbios.anchor)?;
+        items.add_file(file::SMBIOS_TABLES, smbios.tables)?;
     }
     if config.machine.pvpanic {
         items.add_file(file::PVPANIC_PORT, PVPANIC_PORT.to_le_bytes().to_vec())?;

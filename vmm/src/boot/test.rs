@@ -46,6 +46,7 @@ impl Files {
             trace: true,
             fw_cfg_dma: true,
             fw_cfg: Vec::new(),
+            smbios: None,
         }
     }
 

@@ -9,6 +9,7 @@ mod file;
 mod machine;
 mod memory;
 mod net;
+mod smbios;
 mod target;
 mod words;
 
@@ -17,6 +18,7 @@ pub use file::{UserFile, UserSource, parse_user_file};
 pub use machine::{IrqChip, Machine, parse_machine};
 pub use memory::{Memory, parse_memory};
 pub use net::{MAX_NET_QUEUES, Net, parse_net};
+pub use smbios::{Smbios, parse_smbios};
 pub use target::{CONSOLE, SERIAL, Target, far_ends, parse_target};
 
 use crate::devices::virtio::Wiring;
@@ -71,6 +73,8 @@ pub struct Config {
     pub fw_cfg_dma: bool,
     /// Further `fw_cfg` files.
     pub fw_cfg: Vec<UserFile>,
+    /// What the machine says it is, if anything.
+    pub smbios: Option<Smbios>,
 }
 
 /// A virtio device.
@@ -184,6 +188,12 @@ pub enum Error {
         /// Devices.
         found: usize,
     },
+    /// Not a description of a machine.
+    #[error(
+        "--smbios {0}: expected type=1 with manufacturer, product, version, serial, uuid, sku and \
+         family, or type=11 with values, between commas; a comma in a value is doubled"
+    )]
+    Smbios(String),
     /// Not a description of a file.
     #[error("--fw-cfg {0}: expected name=NAME,string=TEXT or name=NAME,file=PATH")]
     FwCfg(String),

@@ -163,6 +163,7 @@ pub fn cases() -> Vec<Case> {
     }
     cases.push(Case::new("vmm/report-three-boots-are-alike", three_boots));
     cases.push(Case::new("vmm/report-boot-performance", boot_performance));
+    cases.push(Case::new("vmm/report-smbios", smbios));
     cases
 }
 
@@ -260,6 +261,18 @@ fn by_stock(context: &Context<'_>, trial: &Trial, firmware: &str, machine: &Mach
     if let Kvm::Unusable(why) = &context.kvm {
         return Err(Outcome::Skipped(why.to_string()));
     }
+    let output = run(trial, &mut stock_monitor(context, firmware, machine)?)?;
+    let report = Report::parse(&output)?;
+    report.expect("cmdline", COMMAND_LINE)?;
+    report.expect_tables(machine.has_acpi()).map(drop)
+}
+
+/// Our monitor with firmware that comes with QEMU.
+fn stock_monitor(
+    context: &Context<'_>,
+    firmware: &str,
+    machine: &Machine,
+) -> Result<Command, Outcome> {
     context.qemu()?;
     let boot = Boot {
         bios: firmware.into(),
@@ -277,10 +290,48 @@ fn by_stock(context: &Context<'_>, trial: &Trial, firmware: &str, machine: &Mach
         let file = format!("name=bootorder,file={}", order.display());
         command.args(["--fw-cfg", &file]);
     }
-    let output = run(trial, command.args(machine.options()))?;
-    let report = Report::parse(&output)?;
-    report.expect("cmdline", COMMAND_LINE)?;
-    report.expect_tables(machine.has_acpi()).map(drop)
+    command.args(machine.options());
+    Ok(command)
+}
+
+/// What our monitor says of itself reaches the guest under any firmware, unchanged; BIOS Information
+/// and the end are the firmware's own.
+fn smbios(context: &Context<'_>, trial: &Trial) -> Run {
+    const KINDS: [&str; 8] = ["0x1", "0x3", "0x4", "0xb", "0x10", "0x11", "0x13", "0x20"];
+    const WORDS: [&str; 4] = [
+        "--smbios",
+        "type=1,product=thing,uuid=00112233-4455-6677-8899-aabbccddeeff",
+        "--smbios",
+        "type=11,value=one,value=two",
+    ];
+    if let Kvm::Unusable(why) = &context.kvm {
+        return Err(Outcome::Skipped(why.to_string()));
+    }
+    let mut ours = monitor(context, &PLAIN.boot(context)?)?;
+    ours.args(PLAIN.options());
+    let mut first = None;
+    for mut command in [
+        ours,
+        stock_monitor(context, QBOOT, &PLAIN)?,
+        stock_monitor(context, SEABIOS, &PLAIN)?,
+    ] {
+        let output = run(trial, command.args(WORDS))?;
+        let report = Report::parse(&output)?;
+        let structures: Vec<_> = report
+            .all("smbios.structure")
+            .filter(|line| !line.starts_with("0x0 ") && !line.starts_with("0x7f "))
+            .map(str::to_owned)
+            .collect();
+        let kinds = structures.iter().filter_map(|line| line.split(' ').next());
+        expect(kinds.eq(KINDS), || {
+            format!("expected structures of kinds {KINDS:?}, found {structures:?}")
+        })?;
+        let expected = first.get_or_insert_with(|| structures.clone());
+        expect(*expected == structures, || {
+            format!("expected {expected:?} under all firmware, found {structures:?}")
+        })?;
+    }
+    Ok(())
 }
 
 /// Our monitor says what the processors' clock is, so the kernel is told what the boot cost.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The monitor's own ACPI tables, linked by the firmware's own interpreter.
+//! The monitor's own ACPI tables, linked by the firmware's own interpreter, and its SMBIOS structures,
+//! completed by the firmware.
 
+use abi::smbios::{EntryPoint21, Header, INTERMEDIATE_OFFSET};
 use firmware_core::memory::Range;
 use firmware_core::processors::{Identity, Topology};
 use std::path::{Path, PathBuf};
@@ -8,6 +10,7 @@ use system_tests::kernels::{bzimage, header, pattern};
 use system_tests::loopback::{Booted, Loopback};
 use vmm::config::{self, Config, IrqChip, Machine, Target};
 use vmm::memory::Memory;
+use zerocopy::FromBytes;
 
 const IDENTITY: Identity = Identity {
     signature: 0x600f12,
@@ -43,8 +46,12 @@ fn file(name: &str, bytes: &[u8]) -> PathBuf {
 
 /// What the monitor offers, read by the firmware.
 fn boot(test: &str, machine: Machine, cpus: u32, dma: bool) -> (Loopback, Booted) {
+    run(&config(test, machine, cpus, dma))
+}
+
+fn config(test: &str, machine: Machine, cpus: u32, dma: bool) -> Config {
     let kernel = bzimage(&header(0x1_0000, 0x2_0000), &pattern(0x1_0000));
-    let config = Config {
+    Config {
         kernel: Some(file(&format!("{test}.kernel"), &kernel)),
         initrd: None,
         append: String::new(),
@@ -62,10 +69,14 @@ fn boot(test: &str, machine: Machine, cpus: u32, dma: bool) -> (Loopback, Booted
         trace: false,
         fw_cfg_dma: dma,
         fw_cfg: Vec::new(),
-    };
-    let items = vmm::boot::prepare(&config).unwrap().items;
+        smbios: None,
+    }
+}
+
+fn run(config: &Config) -> (Loopback, Booted) {
+    let items = vmm::boot::prepare(config).unwrap().items;
     let memory = Memory::from_ranges(&[(0, 64 << 20)]).unwrap();
-    let mut loopback = Loopback::new(items, memory, dma);
+    let mut loopback = Loopback::new(items, memory, config.fw_cfg_dma);
     let booted = loopback.boot(IDENTITY).unwrap();
     (loopback, booted)
 }
@@ -137,4 +148,47 @@ fn without_acpi_there_is_nothing_to_find() {
     };
     let (_, booted) = boot("nothing", machine, 2, true);
     assert_eq!(booted.rsdp, None);
+}
+
+#[test]
+fn smbios_structures_are_found_whole_with_what_the_firmware_is_before_their_end() {
+    for dma in [true, false] {
+        let words = ["type=1,product=loopback", "type=11,value=one,value=two"];
+        let config = Config {
+            smbios: config::parse_smbios(words).unwrap(),
+            ..config("smbios", Machine::default(), 3, dma)
+        };
+        let (loopback, booted) = run(&config);
+        let anchor = loopback.bytes(booted.smbios.unwrap());
+        assert_eq!(abi::checksum::sum(&anchor), 0);
+        assert_eq!(abi::checksum::sum(&anchor[INTERMEDIATE_OFFSET..]), 0);
+        let anchor = EntryPoint21::read_from_bytes(&anchor).unwrap();
+        let place = Range::new(
+            anchor.table_address.get().into(),
+            anchor.table_length.get().into(),
+        );
+        let table = loopback.bytes(place.unwrap());
+
+        let mut found = Vec::new();
+        let mut rest = table.as_slice();
+        while let Ok((header, _)) = Header::read_from_prefix(rest) {
+            let strings = &rest[usize::from(header.length)..];
+            let end = strings.windows(2).position(|pair| pair == [0, 0]).unwrap();
+            found.push((header.kind, String::from_utf8_lossy(&strings[..end])));
+            rest = &strings[end + 2..];
+        }
+        assert!(rest.is_empty());
+        assert_eq!(found.len(), usize::from(anchor.structure_count.get()));
+        let kinds: Vec<_> = found.iter().map(|(kind, _)| *kind).collect();
+        assert_eq!(kinds, [1, 3, 4, 11, 16, 17, 19, 32, 0, 127]);
+        assert!(found[0].1.contains("loopback"));
+        assert_eq!(found[3].1, "one\0two");
+        assert!(found[8].1.starts_with("qboot-rs\0"));
+    }
+}
+
+#[test]
+fn without_a_word_about_it_there_is_no_smbios() {
+    let (_, booted) = boot("no-smbios", Machine::default(), 1, true);
+    assert_eq!(booted.smbios, None);
 }
