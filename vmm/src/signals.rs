@@ -6,14 +6,16 @@
 //! write to an event counter, nothing more.
 
 use crate::Error;
+use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::fd::FromRawFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use vmm_sys_util::eventfd::EventFd;
-use vmm_sys_util::signal::{Killable, SIGRTMIN, SignalHandler, register_signal_handler};
+use vmm_sys_util::signal::{self, Killable, SIGRTMIN, SignalHandler, register_signal_handler};
 
 /// The signals that end a run in good order.
 const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
@@ -23,7 +25,6 @@ const PATIENCE: Duration = Duration::from_micros(200);
 
 static ARRIVED: AtomicU8 = AtomicU8::new(0);
 static WAKE: OnceLock<EventFd> = OnceLock::new();
-static RESIZED: OnceLock<EventFd> = OnceLock::new();
 
 extern "C" fn on_ending(number: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
     ARRIVED.store(u8::try_from(number).unwrap_or(0), Ordering::SeqCst);
@@ -33,19 +34,11 @@ extern "C" fn on_ending(number: i32, _: *mut libc::siginfo_t, _: *mut libc::c_vo
     }
 }
 
-extern "C" fn on_resize(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
-    if let Some(resized) = RESIZED.get() {
-        // It does not block, and fails only where it is readable anyway.
-        let _ = resized.write(1);
-    }
-}
-
 extern "C" fn on_kick(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {}
 
 /// From now on the ending signals are noted, and written to `wake`. Those that whoever started us
-/// ignores, as `nohup` does, stay ignored. `resized` is written to when the terminal has another
-/// size.
-pub fn install(wake: &EventFd, resized: Option<&EventFd>) -> Result<(), Error> {
+/// ignores, as `nohup` does, stay ignored.
+pub fn install(wake: &EventFd) -> Result<(), Error> {
     let host = |source| Error::Host {
         what: "installing signal handlers".into(),
         source,
@@ -54,16 +47,30 @@ pub fn install(wake: &EventFd, resized: Option<&EventFd>) -> Result<(), Error> {
     for number in ENDING {
         note(number).map_err(host)?;
     }
-    if let Some(resized) = resized {
-        let _ = RESIZED.set(resized.try_clone().map_err(host)?);
-        register(libc::SIGWINCH, on_resize).map_err(host)?;
-    }
     register(SIGRTMIN(), on_kick).map_err(host)
 }
 
 fn register(number: i32, handler: SignalHandler) -> io::Result<()> {
     register_signal_handler(number, handler)
         .map_err(|error| io::Error::from_raw_os_error(error.errno()))
+}
+
+/// What is readable when the terminal has another size, until it is read. The signal that says so
+/// interrupts neither this thread nor those that it starts from now on.
+pub fn resizes() -> io::Result<File> {
+    match signal::block_signal(libc::SIGWINCH) {
+        // Whoever started us may have done it.
+        Ok(()) | Err(signal::Error::SignalAlreadyBlocked(_)) => {}
+        Err(error) => return Err(io::Error::other(error.to_string())),
+    }
+    let set = signal::create_sigset(&[libc::SIGWINCH])?;
+    // SAFETY: the pointer is to a valid set of signals for the duration of the call.
+    let descriptor = unsafe { libc::signalfd(-1, &set, libc::SFD_NONBLOCK | libc::SFD_CLOEXEC) };
+    if descriptor < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is new, and nobody else has it.
+    Ok(unsafe { File::from_raw_fd(descriptor) })
 }
 
 /// Notes signal `number` from now on, unless it is ignored.
@@ -128,6 +135,19 @@ pub fn kick_until_ended<T>(threads: &[JoinHandle<T>], give_up: impl Fn() -> bool
 #[cfg(test)]
 mod test {
     use super::*;
+    use std::io::Read;
+
+    #[test]
+    fn another_size_of_the_terminal_is_told_once() {
+        let resizes = resizes().unwrap();
+        let told = || (&resizes).read(&mut [0; 256]).is_ok();
+        assert!(!told());
+        for _ in 0..2 {
+            // SAFETY: takes a number, and the signal is blocked in this thread.
+            unsafe { libc::raise(libc::SIGWINCH) };
+        }
+        assert!(told() && !told());
+    }
 
     #[test]
     fn a_signal_that_is_ignored_stays_so() {

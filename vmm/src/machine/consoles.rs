@@ -5,16 +5,16 @@
 //! processors nor queues wait. They end with the process: nothing can interrupt a read from a
 //! terminal in good order. A reset of the machine is nothing to them.
 
-use crate::Error;
 use crate::console::{self, Closing, End, Guest};
 use crate::devices::serial::Com1;
 use crate::devices::virtio::console::Wire;
 use crate::processor::{PanicGuard, Shared};
 use crate::report::Ending;
-use std::io;
+use crate::{Error, signals};
+use std::fs::File;
+use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Duration;
-use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 /// How long a far end gets at the end of the run to take what was printed.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -23,8 +23,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 #[derive(Debug, Default)]
 pub struct Consoles {
     all: Vec<Attached>,
-    /// Written to when the terminal has another size, if that is something to anybody.
-    resized: Option<EventFd>,
+    /// Readable when the terminal has another size, if that is something to anybody.
+    resized: Option<File>,
 }
 
 #[derive(Debug)]
@@ -37,7 +37,7 @@ struct Attached {
 }
 
 impl Consoles {
-    /// Joins the near ends with the far ones.
+    /// Joins the near ends with the far ones, before the machine has any thread.
     pub fn new(
         com1: Option<(Arc<Com1>, End)>,
         wires: impl IntoIterator<Item = (Wire, End)>,
@@ -48,9 +48,9 @@ impl Consoles {
         }
         for (wire, end) in wires {
             if end.is_stdio() && end.size().is_some() {
-                let counter = EventFd::new(EFD_NONBLOCK);
-                let counter = counter.map_err(Error::host("creating an event counter"))?;
-                consoles.resized = Some(counter);
+                let resizes = signals::resizes();
+                let resizes = resizes.map_err(Error::host("watching the terminal's size"))?;
+                consoles.resized = Some(resizes);
             }
             let wire = Arc::new(wire);
             consoles.add(Arc::clone(&wire) as _, Some(wire), end);
@@ -101,15 +101,15 @@ impl Consoles {
     }
 
     /// What becomes readable when [`Self::resize`] has something to do.
-    pub fn resized(&self) -> Option<&EventFd> {
+    pub fn resized(&self) -> Option<&File> {
         self.resized.as_ref()
     }
 
     /// Tells the guest the size of the terminal.
     pub fn resize(&self) -> io::Result<()> {
-        if let Some(counter) = &self.resized {
-            // None if it was read already.
-            let _ = counter.read();
+        if let Some(mut resized) = self.resized.as_ref() {
+            // Nothing if it was read already.
+            let _ = resized.read(&mut [0; 256]);
         }
         for Attached { end, guest, .. } in &self.all {
             if let (true, Some(size)) = (end.is_stdio(), end.size()) {

@@ -58,7 +58,7 @@ pub struct Machine {
 impl Machine {
     /// Runs the guest until the run ends.
     pub fn run(self) -> Result<Report, Error> {
-        signals::install(&self.shared.wake, self.consoles.resized())?;
+        signals::install(&self.shared.wake)?;
         let mut exits = Exits::default();
         let mut boots = 1;
         let mut terminal = None;
