@@ -173,8 +173,10 @@ pub fn boot(
 
 /// Boots the outer machine, again with another seed when it hangs; each hang is told to `remark`.
 ///
-/// About three boots in a hundred hang in the emulator. A command that hangs is not one of them:
-/// the outer machine stops it and says so.
+/// About three boots in a hundred hang in the emulator, and more of those with many interrupts: one in
+/// some ten thousand of the inner machine is delivered twice, the second time while interrupts are
+/// off, and Linux then waits for itself (`handle_edge_irq` within itself). A command that hangs is not one of
+/// them: the outer machine stops it and says so.
 pub fn boot_patiently(
     workspace: &Workspace,
     name: &str,
