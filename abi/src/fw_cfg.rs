@@ -166,6 +166,8 @@ pub mod file {
     pub const BOOT_FAIL_WAIT: &str = "etc/boot-fail-wait";
     /// Device paths of what to boot, one a line, the first one first.
     pub const BOOT_ORDER: &str = "bootorder";
+    /// What the names of option ROMs begin with.
+    pub const OPTION_ROMS: &str = "genroms/";
     /// Memory map: [`E820Entry`](crate::e820::E820Entry) records.
     pub const E820: &str = "etc/e820";
     /// The ACPI root pointer (RSDP), which the linker-loader connects with [`ACPI_TABLES`].

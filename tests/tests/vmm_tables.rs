@@ -35,6 +35,7 @@ const LEAST: Machine = Machine {
     rtc: false,
     isa_serial: false,
     pvpanic: false,
+    x_option_roms: true,
 };
 
 /// A file of its own for each test.
@@ -69,6 +70,7 @@ fn config(test: &str, machine: Machine, cpus: u32, dma: bool) -> Config {
         trace: false,
         fw_cfg_dma: dma,
         fw_cfg: Vec::new(),
+        option_roms: Vec::new(),
         smbios: None,
     }
 }

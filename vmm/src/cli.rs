@@ -63,15 +63,15 @@ struct Cli {
     /// Firmware image [default: qboot-rs.rom next to this program]
     #[arg(long, value_name = "FILE")]
     bios: Option<PathBuf>,
-    /// What the machine has: acpi, auto-kernel-cmdline, ioapic2, pic, pit, rtc, isa-serial and pvpanic, each
-    /// on, off or auto; and irqchip, split or kernel
+    /// What the machine has: acpi, auto-kernel-cmdline, ioapic2, pic, pit, rtc, isa-serial, pvpanic
+    /// and x-option-roms, each on, off or auto; and irqchip, split (the default) or kernel
     #[arg(long, short_alias = 'M', value_name = "KEY=VALUE,...")]
     machine: Vec<String>,
     /// Add a virtio block device made of a raw image, which is written unless it is readonly; may
     /// be repeated
     #[arg(
         long,
-        value_name = "path=FILE[,readonly=on][,direct=on][,serial=TEXT][,queues=N]"
+        value_name = "path=FILE[,readonly=on][,direct=on][,serial=TEXT][,queues=N][,bootindex=N]"
     )]
     disk: Vec<String>,
     /// Add a virtio network device behind a tap interface of the host; may be repeated
@@ -101,6 +101,9 @@ struct Cli {
     /// Add a fw_cfg file: name=NAME,string=TEXT or name=NAME,file=PATH
     #[arg(long, value_name = "FILE")]
     fw_cfg: Vec<String>,
+    /// Add an option ROM, which SeaBIOS runs, with its place in the boot order; may be repeated
+    #[arg(long, value_name = "path=FILE[,bootindex=N]")]
+    option_rom: Vec<String>,
     /// What the machine says it is, as SMBIOS structures, of which there are none without this: strings
     /// for the system, or OEM strings; may be repeated
     #[arg(
@@ -197,6 +200,11 @@ fn into_config(cli: Cli) -> Result<Config, config::Error> {
             .fw_cfg
             .iter()
             .map(|text| config::parse_user_file(text))
+            .collect::<Result<_, _>>()?,
+        option_roms: cli
+            .option_rom
+            .iter()
+            .map(|text| config::parse_option_rom(text))
             .collect::<Result<_, _>>()?,
     })
 }
@@ -335,6 +343,7 @@ mod test {
             "--serial",
             "--console",
             "--fw-cfg",
+            "--option-rom",
             "--smbios",
         ] {
             let sentence = parse(&[option, "nonsense"]).unwrap_err().to_string();

@@ -28,7 +28,9 @@ impl Bench {
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_microvm"))
+        // A machine that should have been refused would run for ever.
+        Command::new("timeout")
+            .args(["60", env!("CARGO_BIN_EXE_microvm")])
             .args(["--bios", self.path("rom").to_str().unwrap()])
             .args(if arguments.contains(&"--serial") {
                 &[][..]
@@ -61,7 +63,7 @@ fn values_without_sense_are_refused_in_one_sentence_that_names_the_option() {
         ("--cpus", "two"),
         ("--fw-cfg", "x"),
         ("--machine", "usb=on"),
-        ("--machine", "pic=off"),
+        ("--machine", "pic=none"),
         ("--memory", "99999999999999999999"),
     ] {
         let line = bench.refused(&[option, value]);
@@ -282,6 +284,15 @@ fn taps_that_are_none_are_refused() {
 }
 
 #[test]
+fn parts_that_do_not_go_together_are_refused() {
+    let line = Bench::new().refused(&["--machine", "irqchip=kernel,pic=off"]);
+    assert!(
+        line.contains("--machine pic=off: expected irqchip=split"),
+        "{line}"
+    );
+}
+
+#[test]
 fn more_devices_than_slots_are_refused() {
     let bench = Bench::new();
     let taps: Vec<_> = (0..6).map(|index| format!("tap=tap{index}")).collect();
@@ -292,8 +303,10 @@ fn more_devices_than_slots_are_refused() {
     for tap in &taps {
         arguments.extend(["--net", tap]);
     }
-    let line = bench.refused(&arguments);
-    assert!(line.contains("expected at most 8 virtio devices") && line.contains(", found 9"));
+    for parts in ["ioapic2=off", "irqchip=kernel", "acpi=off"] {
+        let line = bench.refused(&[&arguments[..], &["--machine", parts]].concat());
+        assert!(line.contains("expected at most 8 virtio devices") && line.contains(", found 9"));
+    }
 }
 
 #[test]

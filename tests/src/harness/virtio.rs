@@ -160,6 +160,7 @@ fn disk(data: &[u8]) {
         direct: false,
         serial: "fuzz".into(),
         queues: 2,
+        boot_index: None,
     };
     let image = Image::open(&disk).expect("an image");
     let driver = Driver::new(Box::new(Blk::new(image, &disk)), 0);

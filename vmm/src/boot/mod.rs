@@ -10,6 +10,7 @@ mod e820;
 mod elf;
 mod input;
 mod kernel;
+mod order;
 mod smbios;
 mod table_loader;
 #[cfg(test)]
@@ -161,6 +162,7 @@ pub fn prepare(config: &Config) -> Result<Boot, Error> {
         .take(config.virtio_devices())
         .collect();
     let mut items = machine_items(config, &layout, &slots)?;
+    order::add(config, &slots, &mut items)?;
     let preload = kernel::load(config, &layout, &slots, &mut items)?;
     items.check()?;
     spare_the_inputs(config)?;
@@ -200,6 +202,11 @@ fn spare_the_inputs_of(config: &Config, option: &'static str, path: &Path) -> Re
         .chain(config.kernel.iter().map(|path| (kernel::KERNEL, path)))
         .chain(config.initrd.iter().map(|path| (kernel::INITRD, path)))
         .chain(config.disks.iter().map(|disk| (DISK_IMAGE, &disk.path)))
+        .chain(
+            config
+                .option_roms()
+                .map(|rom| (order::OPTION_ROM, &rom.path)),
+        )
         .chain(users);
     match inputs.find(|(_, input)| identity(input) == Some(output)) {
         None => Ok(()),

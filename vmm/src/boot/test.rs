@@ -3,7 +3,7 @@
 #![allow(clippy::cast_possible_truncation)] // the values are the tests' own, and fit
 
 use super::*;
-use crate::config::{Machine, Memory, Target};
+use crate::config::{Machine, Memory, OptionRom, Target};
 use crate::devices::fw_cfg::FwCfg;
 use std::path::Path;
 use vmm_sys_util::tempdir::TempDir;
@@ -46,6 +46,7 @@ impl Files {
             trace: true,
             fw_cfg_dma: true,
             fw_cfg: Vec::new(),
+            option_roms: Vec::new(),
             smbios: None,
         }
     }
@@ -73,6 +74,14 @@ fn item(items: Items, key: Key) -> Vec<u8> {
     let mut bytes = vec![0; size];
     device.write(0, &key.0.to_le_bytes());
     device.read_string(1, 1, &mut bytes);
+    bytes
+}
+
+/// The bytes of a file.
+fn content(items: &Items, name: &str) -> Vec<u8> {
+    let content = items.file(name).unwrap();
+    let mut bytes = vec![0; content.size() as usize];
+    content.copy(0, &mut bytes).unwrap();
     bytes
 }
 
@@ -609,4 +618,73 @@ fn missing_files_and_directories_are_refused_by_name() {
         let sentence = prepare(&config).unwrap_err().to_string();
         assert!(sentence.contains(path.to_str().unwrap()), "{sentence}");
     }
+}
+
+#[test]
+fn the_boot_order_names_disks_by_slot_and_option_roms_by_file() {
+    let files = Files::new();
+    let disk = |text| crate::config::parse_disk(text).unwrap();
+    let rom = |name: &str, boot_index| OptionRom {
+        path: files.put(name, b"rom"),
+        boot_index,
+    };
+    let config = Config {
+        disks: vec![
+            disk("path=a,bootindex=9"),
+            disk("path=b"),
+            disk("path=c,bootindex=1"),
+        ],
+        option_roms: vec![rom("one.bin", Some(5)), rom("two.bin", None)],
+        ..files.config()
+    };
+    let items = prepare(&config).unwrap().items;
+    let expected = b"/virtio-mmio@00000000feb00a00/disk@0,0\n/rom@genroms/one.bin\n\
+        /virtio-mmio@00000000feb00e00/disk@0,0\0";
+    assert_eq!(content(&items, "bootorder"), expected);
+    assert_eq!(content(&items, "genroms/two.bin"), b"rom");
+
+    let machine = Machine {
+        x_option_roms: false,
+        ..Machine::default()
+    };
+    let items = prepare(&Config { machine, ..config }).unwrap().items;
+    assert_eq!(
+        content(&items, "bootorder"),
+        b"/virtio-mmio@00000000feb00a00/disk@0,0\n/virtio-mmio@00000000feb00e00/disk@0,0\0"
+    );
+    assert!(items.file("genroms/one.bin").is_none() && items.file("genroms/two.bin").is_none());
+}
+
+#[test]
+fn a_place_in_the_boot_order_is_for_one() {
+    let files = Files::new();
+    let rom = |name: &str| OptionRom {
+        path: files.put(name, b"rom"),
+        boot_index: Some(4),
+    };
+    let config = Config {
+        option_roms: vec![rom("a"), rom("b")],
+        ..files.config()
+    };
+    let sentence = config.validate().unwrap_err().to_string();
+    assert!(
+        sentence.starts_with("bootindex=4: expected a number"),
+        "{sentence}"
+    );
+    let config = Config {
+        option_roms: vec![
+            rom("a"),
+            OptionRom {
+                boot_index: None,
+                ..rom("a")
+            },
+        ],
+        ..config
+    };
+    assert!(
+        prepare(&config)
+            .unwrap_err()
+            .to_string()
+            .contains("given twice")
+    );
 }

@@ -21,6 +21,8 @@ pub struct Disk {
     pub serial: String,
     /// Queues: at least one.
     pub queues: u16,
+    /// Its place in the order in which firmware tries what it could boot.
+    pub boot_index: Option<u32>,
 }
 
 /// Reads `path=FILE` and the other words about a disk.
@@ -32,8 +34,8 @@ pub fn parse_disk(text: &str) -> Result<Disk, Error> {
         direct: false,
         serial: String::new(),
         queues: 1,
+        boot_index: None,
     };
-    let mut seen = Vec::new();
     for (key, value) in words::pairs(text).ok_or_else(refuse)? {
         let switch = || match value.as_str() {
             "on" => Ok(true),
@@ -54,12 +56,9 @@ pub fn parse_disk(text: &str) -> Result<Disk, Error> {
                 }
                 disk.queues = count;
             }
+            "bootindex" => disk.boot_index = Some(value.parse().map_err(|_| refuse())?),
             _ => return Err(refuse()),
         }
-        if seen.contains(&key) {
-            return Err(refuse());
-        }
-        seen.push(key);
     }
     if disk.path.as_os_str().is_empty() {
         return Err(refuse());
@@ -79,8 +78,11 @@ mod test {
             (disk.read_only, disk.direct, disk.queues),
             (false, false, 1)
         );
-        let disk = parse_disk("serial=12345678901234567890,queues=64,direct=on,path=x,readonly=on")
-            .unwrap();
+        let disk = parse_disk(
+            "serial=12345678901234567890,queues=64,bootindex=7,direct=on,path=x,readonly=on",
+        )
+        .unwrap();
+        assert_eq!(disk.boot_index, Some(7));
         assert_eq!(disk.serial.len(), 20);
         assert!(disk.read_only && disk.direct && disk.queues == 64);
     }
@@ -98,6 +100,7 @@ mod test {
             "path=x,queues=0",
             "path=x,queues=65",
             "path=x,queues=many",
+            "path=x,bootindex=first",
             "path=x,serial=123456789012345678901",
             "path=x,serial=\u{e9}",
             "path=x,path=y",

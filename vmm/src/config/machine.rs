@@ -25,21 +25,26 @@ pub struct Machine {
     pub isa_serial: bool,
     /// The port at which a kernel tells that it has panicked.
     pub pvpanic: bool,
+    /// Whether firmware finds the option ROMs that there are.
+    pub x_option_roms: bool,
 }
 
 impl Default for Machine {
-    /// What `auto` means: everything.
+    /// What `auto` means: everything but the real-time clock, unless nothing but ACPI could say
+    /// that it is not there. KVM has a clock of its own, and a guest that asks both pays for it
+    /// with 154 exits.
     fn default() -> Self {
         Self {
             acpi: true,
             auto_kernel_cmdline: true,
             ioapic2: None,
-            irqchip: IrqChip::Kernel,
+            irqchip: IrqChip::Split,
             pic: true,
             pit: true,
-            rtc: true,
+            rtc: false,
             isa_serial: true,
             pvpanic: true,
+            x_option_roms: true,
         }
     }
 }
@@ -58,6 +63,7 @@ pub fn parse_machine<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Mac
     let mut machine = Machine::default();
     let auto = machine;
     let mut pvpanic = None;
+    let mut rtc = None;
     for pair in texts.into_iter().flat_map(|text| text.split(',')) {
         let refuse = || Error::Machine(pair.into());
         let (key, value) = pair.split_once('=').ok_or_else(refuse)?;
@@ -81,14 +87,16 @@ pub fn parse_machine<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Mac
             }
             "pic" => machine.pic = pick(auto.pic)?,
             "pit" => machine.pit = pick(auto.pit)?,
-            "rtc" => machine.rtc = pick(auto.rtc)?,
+            "rtc" => rtc = choice()?,
             "isa-serial" => machine.isa_serial = pick(auto.isa_serial)?,
             "pvpanic" => pvpanic = choice()?,
+            "x-option-roms" => machine.x_option_roms = pick(auto.x_option_roms)?,
             _ => return Err(refuse()),
         }
     }
     // Nothing else tells a kernel of it.
     machine.pvpanic = pvpanic.unwrap_or(machine.acpi);
+    machine.rtc = rtc.unwrap_or(!machine.acpi);
     if machine.irqchip == IrqChip::Kernel && !machine.pic {
         return Err(Error::Pic);
     }
@@ -121,17 +129,20 @@ mod test {
                 acpi: true,
                 auto_kernel_cmdline: false,
                 ioapic2: None,
-                irqchip: IrqChip::Kernel,
+                irqchip: IrqChip::Split,
                 pic: true,
                 pit: false,
                 rtc: false,
                 isa_serial: true,
                 pvpanic: true,
+                x_option_roms: true,
             }
         );
         assert!(!parse(&["isa-serial=on,isa-serial=off"]).isa_serial);
         assert!(!parse(&["acpi=off"]).pvpanic && parse(&["pvpanic=on,acpi=off"]).pvpanic);
         assert!(!parse(&["pvpanic=off"]).pvpanic && parse(&["pvpanic=off,pvpanic=auto"]).pvpanic);
+        assert!(parse(&["acpi=off"]).rtc && parse(&["rtc=on"]).rtc);
+        assert!(!parse(&["acpi=off,rtc=off"]).rtc && !parse(&["rtc=on,rtc=auto"]).rtc);
         let split = parse(&["pit=auto,irqchip=kernel,irqchip=split,pic=off"]);
         assert_eq!(split.irqchip, IrqChip::Split);
         assert!(!split.pic && split.pit);
@@ -154,8 +165,9 @@ mod test {
         ] {
             let sentence = parse_machine([text]).unwrap_err().to_string();
             assert!(
-                sentence.contains("cmdline, ioapic2, pic, pit, rtc, isa-serial and pvpanic")
-                    && sentence.contains("on, off and auto; or irqchip=split or kernel"),
+                sentence.contains(
+                    "cmdline, ioapic2, pic, pit, rtc, isa-serial, pvpanic and x-option-roms"
+                ) && sentence.contains("on, off and auto; or irqchip=split or kernel"),
                 "{sentence}"
             );
         }
@@ -164,7 +176,7 @@ mod test {
     #[test]
     fn parts_that_do_not_go_together_are_refused() {
         let refusal = |text: &str| parse_machine([text]).unwrap_err().to_string();
-        let sentence = refusal("rtc=on,pic=off");
+        let sentence = refusal("irqchip=kernel,pic=off");
         assert!(sentence.starts_with("--machine pic=off: expected irqchip=split"));
         for found in ["irqchip=kernel", "irqchip=split,acpi=off"] {
             let sentence = refusal(&format!("ioapic2=on,{found}"));

@@ -9,6 +9,7 @@ mod file;
 mod machine;
 mod memory;
 mod net;
+mod option_rom;
 mod smbios;
 mod target;
 mod words;
@@ -18,6 +19,7 @@ pub use file::{UserFile, UserSource, parse_user_file};
 pub use machine::{IrqChip, Machine, parse_machine};
 pub use memory::{Memory, parse_memory};
 pub use net::{MAX_NET_QUEUES, Net, parse_net};
+pub use option_rom::{OptionRom, parse_option_rom};
 pub use smbios::{Smbios, parse_smbios};
 pub use target::{CONSOLE, SERIAL, Target, far_ends, parse_target};
 
@@ -73,6 +75,8 @@ pub struct Config {
     pub fw_cfg_dma: bool,
     /// Further `fw_cfg` files.
     pub fw_cfg: Vec<UserFile>,
+    /// Option ROMs, which the machine may be told to leave out.
+    pub option_roms: Vec<OptionRom>,
     /// What the machine says it is, if anything.
     pub smbios: Option<Smbios>,
 }
@@ -137,7 +141,7 @@ pub enum Error {
     /// Not a choice of parts.
     #[error(
         "--machine {0}: expected KEY=VALUE with a key out of acpi, auto-kernel-cmdline, ioapic2, \
-         pic, pit, rtc, isa-serial and pvpanic, and a value out of on, off and auto; or irqchip=split or kernel"
+         pic, pit, rtc, isa-serial, pvpanic and x-option-roms, and a value out of on, off and auto; or irqchip=split or kernel"
     )]
     Machine(String),
     /// A part that no machine of ours is without.
@@ -158,8 +162,8 @@ pub enum Error {
     /// Not a description of a disk.
     #[error(
         "--disk {0}: expected path=FILE, and at most readonly=on|off, direct=on|off, serial=TEXT \
-         of up to {ID_BYTES} ASCII characters and queues=N from 1 to {MAX_DISK_QUEUES}, each once, \
-         between commas; a comma in a value is doubled"
+         of up to {ID_BYTES} ASCII characters, queues=N from 1 to {MAX_DISK_QUEUES} and bootindex=N, \
+         each once, between commas; a comma in a value is doubled"
     )]
     Disk(String),
     /// Not a description of a network device.
@@ -177,6 +181,15 @@ pub enum Error {
     /// A tap has one other end.
     #[error("--net tap={0}: expected each tap to be there for one device, found it named twice")]
     TapTwice(String),
+    /// Not a description of an option ROM.
+    #[error(
+        "--option-rom {0}: expected path=FILE, and at most bootindex=N, between commas; a comma in a \
+         value is doubled"
+    )]
+    OptionRom(String),
+    /// Two that are to be tried first, say.
+    #[error("bootindex={0}: expected a number that nothing else has, found it twice")]
+    BootIndex(u32),
     /// More devices than places for them.
     #[error(
         "--disk, --net, --rng, --console: expected at most {most} virtio devices, as many as there \
@@ -221,6 +234,12 @@ impl Config {
     #[must_use]
     pub fn virtio_devices(&self) -> usize {
         self.virtio().count()
+    }
+
+    /// The option ROMs that firmware finds.
+    pub fn option_roms(&self) -> impl Iterator<Item = &OptionRom> {
+        let offered = self.machine.x_option_roms;
+        self.option_roms.iter().filter(move |_| offered)
     }
 
     /// How its virtio devices are wired.
@@ -275,6 +294,13 @@ impl Config {
         let (most, found) = (self.wiring().slots(), self.virtio_devices());
         if found > usize::from(most) {
             return Err(Error::Virtio { most, found });
+        }
+        let disks = self.disks.iter().filter_map(|disk| disk.boot_index);
+        let roms = self.option_roms().filter_map(|rom| rom.boot_index);
+        let mut order: Vec<_> = disks.chain(roms).collect();
+        order.sort_unstable();
+        if let Some(pair) = order.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Error::BootIndex(pair[0]));
         }
         Ok(())
     }

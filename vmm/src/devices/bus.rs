@@ -372,7 +372,11 @@ mod test {
     use vmm_sys_util::eventfd::EventFd;
 
     fn map() -> Vec<Range<u16, AtPorts>> {
-        Map::new(&Machine::default(), Wiring::One, &[]).ports
+        let machine = Machine {
+            rtc: true,
+            ..Machine::default()
+        };
+        Map::new(&machine, Wiring::One, &[]).ports
     }
 
     fn ports() -> (Ports, Screen) {

@@ -16,7 +16,7 @@ use kvm_bindings::{
     KvmIrqRouting, kvm_enable_cap, kvm_irq_routing_entry, kvm_irqchip, kvm_pit_config,
     kvm_userspace_memory_region,
 };
-use kvm_ioctls::{Cap, IoEventAddress, Kvm, VmFd};
+use kvm_ioctls::{Cap, IoEventAddress, Kvm, NoDatamatch, VmFd};
 use std::cell::OnceCell;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
@@ -35,6 +35,8 @@ const CASCADE: u32 = 2;
 const PIN_MASKED: u64 = 1 << 16;
 /// Size of the I/O APIC's select register, its first.
 const SELECT_SIZE: u32 = 4;
+/// Where a PC with PCI has the address of what it wants of its configuration space.
+const PCI_ADDRESS_PORT: u64 = 0xcf8;
 /// Largest memory slot: KVM_MEM_MAX_NR_PAGES, one less than 2^31 pages.
 pub(super) const MAX_SLOT_SIZE: u64 = ((1 << 31) - 1) * PAGE_SIZE;
 /// CPUID leaf whose EAX begins with the number of physical address bits.
@@ -131,6 +133,7 @@ impl Vm {
                 collects.ok().map(|()| Arc::default())
             }
         };
+        ignore_pci_addresses(&fd);
         let mut cpuid = kvm
             .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
             .map_err(lacks("KVM_CAP_EXT_CPUID", "KVM_GET_SUPPORTED_CPUID"))?;
@@ -221,6 +224,18 @@ impl Vm {
         fd.set_cpuid2(&table)
             .map_err(lacks("KVM_CAP_EXT_CPUID", "KVM_SET_CPUID2"))?;
         Vcpu::new(fd, self.memory.clone(), self.collected.clone())
+    }
+}
+
+/// Has KVM drop what guests write to the port for PCI addresses, by which Linux looks for a bus 44
+/// times. There is none, and an event counter that nobody reads is as good as a port that nobody
+/// listens at, but takes no exit. Byte accesses to the ports behind it are not meant: one of them
+/// resets the machine.
+fn ignore_pci_addresses(fd: &VmFd) {
+    let address = IoEventAddress::Pio(PCI_ADDRESS_PORT);
+    if let Ok(unread) = EventFd::new(libc::EFD_NONBLOCK) {
+        // A KVM that cannot has the guest exit each time.
+        let _ = fd.register_ioevent(&unread, &address, NoDatamatch);
     }
 }
 

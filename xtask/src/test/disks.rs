@@ -34,7 +34,7 @@ const SCENES: [Scene; 5] = [
         name: "two-queues",
         cpus: 2,
         script: r#"
-            boot write --cpus 2 --machine irqchip=split --disk path="$image",queues=2
+            boot write --cpus 2 --disk path="$image",queues=2
             clean
         "#,
         said: &[

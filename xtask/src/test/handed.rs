@@ -281,14 +281,8 @@ fn stock_monitor(
     let mut command = monitor(context, &boot)?;
     if firmware == SEABIOS {
         // It boots what an option ROM loads, which QEMU's `microvm` brings by itself.
-        let order = context.workspace.target.join("test-inputs/bootorder");
-        write_atomically(&order, b"/rom@genroms/pvh.bin\0")?;
-        command.args([
-            "--fw-cfg",
-            "name=genroms/pvh.bin,file=/usr/share/qemu/pvh.bin",
-        ]);
-        let file = format!("name=bootorder,file={}", order.display());
-        command.args(["--fw-cfg", &file]);
+        let rom = "path=/usr/share/qemu/pvh.bin,bootindex=0";
+        command.args(["--option-rom", rom]);
     }
     command.args(machine.options());
     Ok(command)

@@ -71,14 +71,15 @@ const ENDINGS: [Ending; 4] = [
 ];
 
 /// Interrupt controllers in KVM and out of it, with all that a PC has and without.
-const WIRINGS: [(&str, u32, &str); 7] = [
+const WIRINGS: [(&str, u32, &str); 8] = [
     ("kernel", 4, "irqchip=kernel"),
+    ("kernel-no-acpi", 2, "irqchip=kernel,acpi=off"),
     ("split", 1, "irqchip=split"),
     ("split", 4, "irqchip=split"),
-    ("split-ioapic2", 2, "irqchip=split,ioapic2=on"),
-    ("split-least", 2, "irqchip=split,pic=off,pit=off,rtc=off"),
-    ("split-no-acpi", 1, "irqchip=split,acpi=off"),
-    ("split-no-acpi", 2, "irqchip=split,acpi=off"),
+    ("split-ioapic2", 2, "ioapic2=on"),
+    ("split-least", 2, "pic=off,pit=off,rtc=off"),
+    ("split-no-acpi", 1, "acpi=off"),
+    ("split-no-acpi", 2, "acpi=off"),
 ];
 
 /// Every way that a stock kernel is booted.

@@ -122,7 +122,7 @@ fn ticks(context: &Context<'_>, trial: &Trial, irqchip: &str) -> Run {
     }
     let path = rom(context, &trial.file_name(), &PROGRAM)?;
     let mut command = Command::new(context.host()?.vmm);
-    let machine = format!("irqchip={irqchip}");
+    let machine = format!("irqchip={irqchip},rtc=on");
     command.args(["--machine", &machine, "--bios"]).arg(&path);
     let bounds = Bounds {
         silence: Duration::from_secs(20),

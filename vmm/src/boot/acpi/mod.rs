@@ -139,6 +139,16 @@ mod test {
         rtc: false,
         isa_serial: false,
         pvpanic: false,
+        x_option_roms: true,
+    };
+
+    const EVERYTHING: Machine = Machine {
+        pic: true,
+        pit: true,
+        rtc: true,
+        isa_serial: true,
+        pvpanic: true,
+        ..NOTHING
     };
 
     /// The tables in their order, by what their headers say.
@@ -159,7 +169,7 @@ mod test {
 
     #[test]
     fn every_table_adds_up_before_anything_is_connected() {
-        for machine in [Machine::default(), NOTHING] {
+        for machine in [EVERYTHING, NOTHING] {
             for cpus in [1, 2, 255] {
                 let files = files(&machine, Wiring::One, cpus, &[]);
                 let tables = split(&files.tables);
@@ -175,7 +185,7 @@ mod test {
 
     #[test]
     fn every_pointer_is_an_offset_of_what_it_points_to() {
-        let files = files(&Machine::default(), Wiring::One, 3, &[]);
+        let files = files(&EVERYTHING, Wiring::One, 3, &[]);
         let at = |offset: u64| &files.tables[usize::try_from(offset).unwrap()..][..4];
         let number = |bytes: &[u8]| u64::from_le_bytes(bytes[..8].try_into().unwrap());
         let xsdt = number(&files.rsdp[24..]);
@@ -189,7 +199,7 @@ mod test {
 
     #[test]
     fn the_script_has_only_commands_that_every_firmware_knows() {
-        let files = files(&Machine::default(), Wiring::One, 1, &[]);
+        let files = files(&EVERYTHING, Wiring::One, 1, &[]);
         let commands: Vec<_> = files.script.chunks(128).map(|record| record[0]).collect();
         assert_eq!(commands, [1, 1, 2, 2, 3, 2, 2, 3, 2, 3]);
     }
@@ -197,7 +207,7 @@ mod test {
     #[test]
     fn the_fadt_says_what_is_not_there() {
         let fadt = |machine: &Machine| fadt::table(machine, 0);
-        let all = fadt(&Machine::default());
+        let all = fadt(&EVERYTHING);
         assert_eq!(all.len(), 268);
         assert_eq!((all[8], all[131]), (5, 1));
         // Hardware-reduced, with a reset register.
@@ -213,7 +223,7 @@ mod test {
     #[test]
     fn the_madt_names_every_processor_and_where_the_timer_is() {
         for cpus in [1u8, 2, 255] {
-            let madt = madt::table(&Machine::default(), Wiring::One, cpus.into());
+            let madt = madt::table(&EVERYTHING, Wiring::One, cpus.into());
             let (processors, rest) = madt[44..].split_at(8 * usize::from(cpus));
             for (id, entry) in (0..cpus).zip(processors.chunks(8)) {
                 assert_eq!(entry, [0, 8, id, id, 1, 0, 0, 0]);
@@ -223,7 +233,7 @@ mod test {
             assert_eq!(rest[22..], [4, 6, 255, 0, 0, 1]);
         }
         assert_eq!(
-            madt::table(&Machine::default(), Wiring::One, 1)[40..44],
+            madt::table(&EVERYTHING, Wiring::One, 1)[40..44],
             [1, 0, 0, 0]
         );
         let madt = madt::table(&NOTHING, Wiring::One, 1);
@@ -237,7 +247,7 @@ mod test {
         assert_eq!(madt[52..64], *b"\x01\x0c\0\0\0\0\xc0\xfe\0\0\0\0");
         assert_eq!(madt[64..76], *b"\x01\x0c\x01\0\0\0\xc1\xfe\x18\0\0\0");
         let slots: Vec<_> = Slot::all(Wiring::Two).collect();
-        let dsdt = dsdt::table(&Machine::default(), &slots);
+        let dsdt = dsdt::table(&EVERYTHING, &slots);
         for (name, interrupt) in [(b"VR00", 24), (b"VR23", 47)] {
             assert!(contains(&dsdt, name));
             assert!(contains(&dsdt, &[0x89, 6, 0, 0b11, 1, interrupt, 0, 0, 0]));
@@ -247,7 +257,7 @@ mod test {
     #[test]
     fn the_dsdt_names_the_devices_that_are_there() {
         let (com1, rtc) = ([0x41, 0xd0, 0x05, 0x01], [0x41, 0xd0, 0x0b, 0x00]);
-        let all = dsdt::table(&Machine::default(), &[]);
+        let all = dsdt::table(&EVERYTHING, &[]);
         assert!(contains(&all, &com1) && contains(&all, &rtc));
         let least = dsdt::table(&NOTHING, &[]);
         assert!(!contains(&least, &com1) && !contains(&least, &rtc));
@@ -259,7 +269,7 @@ mod test {
     #[test]
     fn the_dsdt_names_every_virtio_device() {
         let slots: Vec<_> = Slot::all(Wiring::One).take(2).collect();
-        let dsdt = dsdt::table(&Machine::default(), &slots);
+        let dsdt = dsdt::table(&EVERYTHING, &slots);
         for (name, address, interrupt) in [(b"VR07", 0xe00u16, 23), (b"VR06", 0xc00, 22)] {
             assert!(contains(&dsdt, name));
             let [low, high] = address.to_le_bytes();

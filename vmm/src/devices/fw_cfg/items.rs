@@ -84,7 +84,7 @@ impl Content {
     /// Copies `out.len()` bytes from `position`; past the end come zeros.
     ///
     /// Fails only if the host cannot read the file behind the item, or if that file has shrunk.
-    pub(super) fn copy(&self, position: u32, out: &mut [u8]) -> io::Result<()> {
+    pub(crate) fn copy(&self, position: u32, out: &mut [u8]) -> io::Result<()> {
         let rest = usize::try_from(self.size().saturating_sub(position)).unwrap_or(usize::MAX);
         let (real, beyond) = out.split_at_mut(rest.min(out.len()));
         beyond.fill(0);
@@ -140,6 +140,12 @@ impl Items {
     #[must_use]
     pub fn get(&self, key: Key) -> Option<&Content> {
         self.fixed.get(&key)
+    }
+
+    /// What a file holds.
+    #[must_use]
+    pub fn file(&self, name: &str) -> Option<&Content> {
+        self.files.get(name)
     }
 
     /// Offers a file. Its key follows from the order of all names.
