@@ -116,6 +116,8 @@ pub const BDA_BASE_MEMORY_KIB: u64 = 0x413;
 pub const SUGGESTED_SETUP_ADDR: u32 = 0x1_0000;
 /// Command line of a bzImage (`CMDLINE_ADDR`).
 pub const SUGGESTED_CMDLINE_ADDR: u32 = 0x2_0000;
+/// Protected-mode part of a zImage (`KERNEL_ADDR`).
+pub const SUGGESTED_LOW_KERNEL_ADDR: u32 = 0x1_0000;
 /// Protected-mode part of a bzImage (`KERNEL_ADDR`).
 pub const SUGGESTED_KERNEL_ADDR: u32 = 0x10_0000;
 

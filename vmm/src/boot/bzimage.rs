@@ -6,7 +6,8 @@
 
 use crate::memory::Layout;
 use abi::layout::{
-    HIGH_RAM_START, SUGGESTED_CMDLINE_ADDR, SUGGESTED_KERNEL_ADDR, SUGGESTED_SETUP_ADDR,
+    HIGH_RAM_START, SUGGESTED_CMDLINE_ADDR, SUGGESTED_KERNEL_ADDR, SUGGESTED_LOW_KERNEL_ADDR,
+    SUGGESTED_SETUP_ADDR,
 };
 use abi::linux::{
     BOOT_FLAG, DEFAULT_SETUP_SECTS, HEADER_MAGIC, LOADER_TYPE_QEMU, LoadFlags, PARAGRAPH_SIZE,
@@ -34,10 +35,12 @@ const VERSION_2_10: u16 = 0x020a;
 
 /// `initrd_addr_max` before protocol 2.03.
 const OLD_INITRD_ADDR_MAX: u64 = 0x37ff_ffff;
-/// Where the real-mode part goes before protocol 2.02.
+/// Where the real-mode part goes before protocol 2.02, and that of a zImage.
 const OLD_SETUP_ADDR: u32 = 0x9_0000;
-/// End of the command line before protocol 2.02.
+/// End of the command line before protocol 2.02, and of a zImage's.
 const OLD_CMDLINE_END: u32 = 0x9_a000;
+/// Room for the protected-mode part of a zImage, in bytes.
+const LOW_KERNEL_SIZE: u64 = (OLD_SETUP_ADDR - SUGGESTED_LOW_KERNEL_ADDR) as u64;
 /// The magic before the command line's offset.
 const OLD_CMDLINE_MAGIC: u16 = 0xa33f;
 /// Before protocol 2.02: magic, then the command line's offset in the real-mode segment.
@@ -88,10 +91,10 @@ pub enum Problem {
         /// RAM below 4 GiB.
         found: u64,
     },
-    /// A low kernel would lie over the firmware.
+    /// A low kernel would lie over its own real-mode part.
     #[error(
-        "the kernel is an old zImage of {0} bytes that loads at 64 KiB; expected one that loads \
-         at 1 MiB (a bzImage)"
+        "the kernel is a zImage, which loads at 64 KiB: expected at most {LOW_KERNEL_SIZE} bytes of \
+         protected-mode code, found {0}"
     )]
     Low(u64),
 }
@@ -156,7 +159,7 @@ impl Image {
         if self.kernel_size == 0 {
             return Err(Problem::Empty);
         }
-        if !self.is_high() {
+        if !self.is_high() && self.kernel_size > LOW_KERNEL_SIZE {
             return Err(Problem::Low(self.kernel_size));
         }
         let paragraphs = self.kernel_size.div_ceil(PARAGRAPH_SIZE as u64);
@@ -196,6 +199,9 @@ impl Image {
     /// The least address that RAM must reach: the end of the code at its default place, and of
     /// what it needs around itself when it starts.
     pub(super) fn kernel_end(&self) -> u64 {
+        if !self.is_high() {
+            return HIGH_RAM_START;
+        }
         let needs = if self.version() >= VERSION_2_10 {
             self.header.init_size.get()
         } else {
@@ -229,7 +235,13 @@ impl Image {
     /// Where the parts go; `cmdline_size` counts the NUL.
     pub(super) fn placement(&self, cmdline_size: usize) -> Placement {
         let old_cmdline = OLD_CMDLINE_END.saturating_sub(u32::try_from(cmdline_size).unwrap_or(0));
-        if self.version() < VERSION_2_02 {
+        if !self.is_high() {
+            Placement {
+                setup: OLD_SETUP_ADDR,
+                cmdline: old_cmdline,
+                kernel: SUGGESTED_LOW_KERNEL_ADDR,
+            }
+        } else if self.version() < VERSION_2_02 {
             Placement {
                 setup: OLD_SETUP_ADDR,
                 cmdline: old_cmdline,

@@ -510,6 +510,24 @@ fn an_initrd_that_does_not_fit_is_refused() {
 }
 
 #[test]
+fn a_zimage_goes_below_its_real_mode_part_as_with_qemu() {
+    let files = Files::new();
+    let mut image = bz(0x8_0000);
+    image[0x211] = 0;
+    let mut config = files.with_kernel(&image);
+    config.append = "quiet".into();
+    config.initrd = Some(files.put("initrd", &[7; 5000]));
+    let items = prepare(&config).unwrap().items;
+    assert_eq!(number(&items, Key::SETUP_ADDR), 0x9_0000);
+    assert_eq!(number(&items, Key::KERNEL_ADDR), 0x1_0000);
+    assert_eq!(number(&items, Key::KERNEL_SIZE), 0x8_0000);
+    assert_eq!(
+        number(&items, Key::CMDLINE_ADDR),
+        0x9_a000 - number(&items, Key::CMDLINE_SIZE)
+    );
+}
+
+#[test]
 fn a_kernel_that_needs_more_ram_is_refused() {
     let mut image = bz(100);
     image[0x260..0x264].copy_from_slice(&(RAM as u32).to_le_bytes());
@@ -525,7 +543,9 @@ fn broken_bzimages_are_refused() {
     };
     assert!(edit(0x1fe..0x200, &[0, 0]).contains("boot flag"));
     assert!(edit(0x206..0x208, &[0xff, 0x01]).contains("protocol"));
-    assert!(edit(0x211..0x212, &[0]).contains("zImage"));
+    let mut low = bz(0x8_0001);
+    low[0x211] = 0;
+    assert!(refusal(&low).contains("zImage"));
     assert!(edit(0x1f1..0x1f2, &[200]).contains("setup part"));
     assert!(edit(0x1f4..0x1f8, &[0xff; 4]).contains("truncated"));
     assert!(refusal(&bz(0)).contains("no protected-mode code"));

@@ -36,7 +36,7 @@ pub fn parse_disk(text: &str) -> Result<Disk, Error> {
         queues: 1,
         boot_index: None,
     };
-    for (key, value) in words::pairs(text).ok_or_else(refuse)? {
+    for (key, value) in words::settings(text).ok_or_else(refuse)? {
         let switch = || match value.as_str() {
             "on" => Ok(true),
             "off" => Ok(false),

@@ -2,7 +2,7 @@
 //! `--memory`: how much RAM, and what it is made of on the host.
 
 use super::Error;
-use super::words::pairs;
+use super::words::settings;
 use crate::memory::Backing;
 
 /// RAM.
@@ -32,8 +32,7 @@ pub fn parse_memory(text: &str) -> Result<Memory, Error> {
     let mut backing = Backing::default();
     let refuse = || Error::Memory(text.into());
     let mut size = None;
-    let mut seen = Vec::new();
-    for (key, value) in pairs(text).ok_or_else(refuse)? {
+    for (key, value) in settings(text).ok_or_else(refuse)? {
         let switch = || match value.as_str() {
             "on" => Ok(true),
             "off" => Ok(false),
@@ -47,10 +46,6 @@ pub fn parse_memory(text: &str) -> Result<Memory, Error> {
             "thp" => backing.thp = switch()?,
             _ => return Err(refuse()),
         }
-        if seen.contains(&key) {
-            return Err(refuse());
-        }
-        seen.push(key);
     }
     let size = size.ok_or_else(refuse)?;
     Ok(Memory { size, backing })

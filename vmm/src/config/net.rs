@@ -53,10 +53,9 @@ pub fn parse_net(text: &str) -> Result<Net, Error> {
         mac: None,
         queues: 1,
     };
-    let mut seen = Vec::new();
-    for (key, value) in words::pairs(text).ok_or_else(refuse)? {
+    for (key, value) in words::settings(text).ok_or_else(refuse)? {
         match key.as_str() {
-            "tap" if is_name(&value) => net.tap.clone_from(&value),
+            "tap" if is_name(&value) => net.tap = value,
             "mac" => net.mac = Some(parse_mac(&value)?),
             "queues" => {
                 let count = value.parse().map_err(|_| refuse())?;
@@ -67,10 +66,6 @@ pub fn parse_net(text: &str) -> Result<Net, Error> {
             }
             _ => return Err(refuse()),
         }
-        if seen.contains(&key) {
-            return Err(refuse());
-        }
-        seen.push(key);
     }
     if net.tap.is_empty() {
         return Err(refuse());

@@ -20,7 +20,7 @@ pub fn parse_option_rom(text: &str) -> Result<OptionRom, Error> {
         path: PathBuf::new(),
         boot_index: None,
     };
-    for (key, value) in words::pairs(text).ok_or_else(refuse)? {
+    for (key, value) in words::settings(text).ok_or_else(refuse)? {
         match key.as_str() {
             "path" if !value.is_empty() => rom.path = PathBuf::from(value),
             "bootindex" => rom.boot_index = Some(value.parse().map_err(|_| refuse())?),

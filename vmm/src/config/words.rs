@@ -2,7 +2,7 @@
 //! `KEY=VALUE,…`, of which several options are made.
 
 /// Cuts `KEY=VALUE,…` into its pairs. As with QEMU, two commas are one that does not cut. `None` if
-/// a word is no pair, or a key comes twice.
+/// a word is no pair.
 pub fn pairs(text: &str) -> Option<Vec<(String, String)>> {
     let mut words = vec![String::new()];
     let mut rest = text.chars().peekable();
@@ -17,7 +17,12 @@ pub fn pairs(text: &str) -> Option<Vec<(String, String)>> {
         let (key, value) = word.split_once('=')?;
         Some((key.to_owned(), value.to_owned()))
     };
-    let pairs: Vec<_> = words.iter().map(pair).collect::<Option<_>>()?;
+    words.iter().map(pair).collect()
+}
+
+/// The same where each key comes once: `None` also if one comes twice.
+pub fn settings(text: &str) -> Option<Vec<(String, String)>> {
+    let pairs = pairs(text)?;
     let alone = |(index, (key, _)): (usize, &(String, _))| {
         pairs[..index].iter().all(|(other, _)| other != key)
     };

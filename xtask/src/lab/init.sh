@@ -13,6 +13,7 @@ for module in $(cat /modules/order); do
     insmod "/modules/$module" || echo "LAB: cannot load $module"
 done
 cd /lab
+usleep "$(sed -n 's/.*lab\.wait=\([0-9]*\).*/\1/p;t;s/.*/0/p' /proc/cmdline)"
 . /lab/command
 printf '\r\nLAB: microvm exit=%d\r\n' "$?"
 reboot -f

@@ -86,7 +86,14 @@ pub fn append(mode: Accelerator) -> String {
     }
     let time = mode.time_words();
     words.extend(time.as_deref());
-    words.join(" ")
+    let mut line = words.join(" ");
+    if let Accelerator::Icount { seed } = mode
+        && seed > 1
+    {
+        // Random numbers alone do not make it another run.
+        line += &format!(" lab.wait={}", seed.saturating_mul(777));
+    }
+    line
 }
 
 /// The root file system of the outer machine.

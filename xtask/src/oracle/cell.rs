@@ -110,7 +110,7 @@ impl Format {
     }
 
     /// In the names of cells.
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Pvh => "pvh",
             Self::Bzimage64 => "bzimage64",

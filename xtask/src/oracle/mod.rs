@@ -22,7 +22,8 @@ use crate::test::report::Report;
 use crate::test::{self, Summary};
 use crate::workspace::{Workspace, write_atomically};
 use abi::debug::FAILURE_PORT;
-use cell::{Board, Cell};
+use cell::Cell;
+pub use cell::{Board, Format};
 use facts::{Difference, Facts, UNSAID};
 
 /// `cargo xtask oracle`

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 pub const COMMAND_LINE: &str = "report console=ttyS0";
 const MIB: u64 = 1 << 20;
+
 /// Another firmware for `microvm`, which comes with QEMU.
 const QBOOT: &str = "/usr/share/qemu/qboot.rom";
 /// And one more.
@@ -151,16 +152,6 @@ pub fn cases() -> Vec<Case> {
         "qemu/report-pvh-32-bit",
         move |context, trial| on_qemu(context, trial, &other, QEMU_PLAIN),
     ));
-    for (what, parts) in [("acpi", "acpi=on"), ("no-acpi", "acpi=off")] {
-        for (name, firmware) in [("qboot", QBOOT), ("seabios", SEABIOS)] {
-            cases.push(Case::new(
-                format!("vmm/report-{name}-{what}"),
-                move |context, trial| {
-                    by_stock(context, trial, firmware, &Machine { parts, ..PLAIN })
-                },
-            ));
-        }
-    }
     cases.push(Case::new("vmm/report-three-boots-are-alike", three_boots));
     cases.push(Case::new("vmm/report-boot-performance", boot_performance));
     cases.push(Case::new("vmm/report-smbios", smbios));
@@ -255,18 +246,6 @@ fn on_monitor(context: &Context<'_>, trial: &Trial, machine: &Machine) -> Run {
     Report::parse(&output)?.verify(&machine.given(machine.has_acpi()))
 }
 
-/// Stock firmware on our monitor, which is to find the same tables. Of its memory map only the
-/// tables matter here: it reserves them in its own way.
-fn by_stock(context: &Context<'_>, trial: &Trial, firmware: &str, machine: &Machine) -> Run {
-    if let Kvm::Unusable(why) = &context.kvm {
-        return Err(Outcome::Skipped(why.to_string()));
-    }
-    let output = run(trial, &mut stock_monitor(context, firmware, machine)?)?;
-    let report = Report::parse(&output)?;
-    report.expect("cmdline", COMMAND_LINE)?;
-    report.expect_tables(machine.has_acpi()).map(drop)
-}
-
 /// Our monitor with firmware that comes with QEMU.
 fn stock_monitor(
     context: &Context<'_>,
@@ -348,13 +327,15 @@ fn boot_performance(context: &Context<'_>, trial: &Trial) -> Run {
     expect(found, || "expected an FPDT, found none".to_owned())
 }
 
-fn monitor(context: &Context<'_>, boot: &Boot) -> Result<Command, Outcome> {
+/// Our monitor with what it boots.
+pub fn monitor(context: &Context<'_>, boot: &Boot) -> Result<Command, Outcome> {
     let mut command = Command::new(context.host()?.vmm);
     command.args(&lab::microvm(boot)[1..]).stdin(Stdio::null());
     Ok(command)
 }
 
-fn run(trial: &Trial, command: &mut Command) -> Result<String, Outcome> {
+/// Runs our monitor, which has to end with status 0: what was said.
+pub fn run(trial: &Trial, command: &mut Command) -> Result<String, Outcome> {
     let bounds = Bounds {
         silence: Duration::from_secs(30),
         total: Duration::from_secs(90),

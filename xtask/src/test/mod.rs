@@ -12,6 +12,7 @@ mod exposed;
 mod handed;
 mod host;
 mod log;
+mod matrix;
 mod memory;
 mod modules;
 mod multiboot;
@@ -56,6 +57,9 @@ pub struct Args {
     /// Say the names and run nothing
     #[arg(long)]
     pub list: bool,
+    /// Boot every format by every firmware on every machine, and print the table
+    #[arg(long, conflicts_with = "names")]
+    pub matrix: bool,
     /// Only cases whose name contains one of these
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
@@ -63,13 +67,16 @@ pub struct Args {
 
 impl Args {
     fn wants(&self, name: &str) -> bool {
+        if self.matrix {
+            return name.contains(matrix::NAME);
+        }
         self.names.is_empty() || self.names.iter().any(|part| name.contains(part))
     }
 
     /// Whether the tests of the host have to be compiled to know.
     fn may_want_host(&self, cases: &[Case]) -> bool {
         let known = |part: &String| cases.iter().any(|case| case.name.contains(part));
-        !self.names.iter().all(known) || self.names.is_empty()
+        !self.matrix && (!self.names.iter().all(known) || self.names.is_empty())
     }
 }
 
@@ -97,6 +104,9 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
         host_floor(workspace, args, &mut summary)?;
     }
     run_cases(workspace, &wanted, &mut summary);
+    if args.names.is_empty() {
+        println!("\n{}\n", matrix::table(summary.outcomes()));
+    }
     println!("{summary}");
     if summary.is_empty() {
         return Err(Error::Guest(format!(
@@ -139,6 +149,7 @@ fn cases() -> Vec<Case> {
     cases.extend(real_mode::cases());
     cases.extend(nothing::cases());
     cases.extend(log::cases());
+    cases.extend(matrix::cases());
     cases.extend(boards::cases());
     cases.extend(stock::cases());
     cases.extend(disks::cases());
@@ -205,7 +216,7 @@ fn prepare(context: &Context<'_>, wanted: &[Case]) {
         let _ = context.lab();
     }
     if wanted.iter().any(|case| {
-        ["report", "oracle", "placement"]
+        ["report", "oracle", "placement", "matrix"]
             .iter()
             .any(|part| case.name.contains(part))
     }) {
@@ -287,6 +298,7 @@ mod unit {
         let args = |names: &[&str]| Args {
             require: false,
             list: false,
+            matrix: false,
             names: names.iter().map(|&name| name.to_owned()).collect(),
         };
 

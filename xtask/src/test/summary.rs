@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! One line for every case, and the last line of all.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::Path;
@@ -16,6 +17,7 @@ pub struct Summary {
     passed: usize,
     failed: usize,
     skipped: usize,
+    outcomes: BTreeMap<String, Outcome>,
 }
 
 impl Summary {
@@ -25,6 +27,7 @@ impl Summary {
             passed: 0,
             failed: 0,
             skipped: 0,
+            outcomes: BTreeMap::new(),
         }
     }
 
@@ -35,6 +38,12 @@ impl Summary {
         });
         println!("test {name} ... {outcome}{took}");
         self.count(outcome);
+        self.outcomes.insert(name.to_owned(), outcome.clone());
+    }
+
+    /// How each case ended, by its name.
+    pub fn outcomes(&self) -> &BTreeMap<String, Outcome> {
+        &self.outcomes
     }
 
     fn count(&mut self, outcome: &Outcome) {
