@@ -5,6 +5,7 @@
 //! program, `lab` both. A new case is a line in one of the tables that [`cases`] joins.
 
 mod boards;
+mod boot_sector;
 pub mod case;
 mod consoles;
 mod disks;
@@ -150,6 +151,7 @@ fn cases() -> Vec<Case> {
     cases.extend(nothing::cases());
     cases.extend(log::cases());
     cases.extend(matrix::cases());
+    cases.extend(boot_sector::cases());
     cases.extend(boards::cases());
     cases.extend(stock::cases());
     cases.extend(disks::cases());
