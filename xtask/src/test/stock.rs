@@ -62,7 +62,7 @@ const ENDINGS: [Ending; 4] = [
     Ending {
         name: "no-acpi-reset",
         cpus: &[2],
-        parts: "acpi=off",
+        parts: "acpi=off,irqchip=kernel",
         signalled: None,
         word: "reboot=acpi",
         sentence: "microvm: the guest reset the machine;",
