@@ -59,7 +59,8 @@ pub struct Cell {
 }
 
 const BOARDS: [Board; 3] = [Board::Microvm, Board::Pc, Board::Q35];
-const FORMATS: [Format; 6] = [
+/// Every format.
+pub const FORMATS: [Format; 6] = [
     Format::Pvh,
     Format::Bzimage64,
     Format::Bzimage32,

@@ -23,7 +23,7 @@ use crate::test::{self, Summary};
 use crate::workspace::{Workspace, write_atomically};
 use abi::debug::FAILURE_PORT;
 use cell::Cell;
-pub use cell::{Board, Format};
+pub use cell::{Board, FORMATS, Format};
 use facts::{Difference, Facts, UNSAID};
 
 /// `cargo xtask oracle`

@@ -11,7 +11,7 @@ use super::handed::{COMMAND_LINE, monitor, run};
 use super::report::Report;
 use super::stock;
 use crate::host::Kvm;
-use crate::oracle::{Board, Format};
+use crate::oracle::{Board, FORMATS, Format};
 use crate::qemu::{Accelerator, Boot, Qemu};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -27,15 +27,6 @@ const HOSTS: [Host; 4] = [
     Host::Qemu(Board::Pc),
     Host::Qemu(Board::Q35),
 ];
-const FORMATS: [Format; 6] = [
-    Format::Pvh,
-    Format::Bzimage64,
-    Format::Bzimage32,
-    Format::Bzimage16,
-    Format::Zimage,
-    Format::Multiboot,
-];
-
 /// Machines of our monitor that have more or less than the default one.
 const PARTS: [(&str, &str); 5] = [
     ("kernel", "irqchip=kernel"),
