@@ -37,11 +37,7 @@ pub fn parse_disk(text: &str) -> Result<Disk, Error> {
         boot_index: None,
     };
     for (key, value) in words::settings(text).ok_or_else(refuse)? {
-        let switch = || match value.as_str() {
-            "on" => Ok(true),
-            "off" => Ok(false),
-            _ => Err(refuse()),
-        };
+        let switch = || words::switch(&value).ok_or_else(refuse);
         match key.as_str() {
             "path" if !value.is_empty() => disk.path = PathBuf::from(&value),
             "readonly" => disk.read_only = switch()?,
@@ -49,13 +45,7 @@ pub fn parse_disk(text: &str) -> Result<Disk, Error> {
             "serial" if value.len() <= ID_BYTES && value.bytes().all(|b| b.is_ascii_graphic()) => {
                 disk.serial.clone_from(&value);
             }
-            "queues" => {
-                let count = value.parse().map_err(|_| refuse())?;
-                if !(1..=MAX_DISK_QUEUES).contains(&count) {
-                    return Err(refuse());
-                }
-                disk.queues = count;
-            }
+            "queues" => disk.queues = words::count(&value, MAX_DISK_QUEUES).ok_or_else(refuse)?,
             "bootindex" => disk.boot_index = Some(value.parse().map_err(|_| refuse())?),
             _ => return Err(refuse()),
         }

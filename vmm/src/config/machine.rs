@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `--machine`: what the machine consists of.
 
-use super::Error;
+use super::{Error, words};
 
 /// What the machine consists of; the names are those of QEMU's `microvm`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -68,10 +68,8 @@ pub fn parse_machine<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Mac
         let refuse = || Error::Machine(pair.into());
         let (key, value) = pair.split_once('=').ok_or_else(refuse)?;
         let choice = || match value {
-            "on" => Ok(Some(true)),
-            "off" => Ok(Some(false)),
             "auto" => Ok(None),
-            _ => Err(refuse()),
+            _ => words::switch(value).map(Some).ok_or_else(refuse),
         };
         let pick = |auto| choice().map(|choice| choice.unwrap_or(auto));
         match key {

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `--memory`: how much RAM, and what it is made of on the host.
 
-use super::Error;
-use super::words::settings;
+use super::{Error, words};
 use crate::memory::Backing;
 
 /// RAM.
@@ -32,12 +31,8 @@ pub fn parse_memory(text: &str) -> Result<Memory, Error> {
     let mut backing = Backing::default();
     let refuse = || Error::Memory(text.into());
     let mut size = None;
-    for (key, value) in settings(text).ok_or_else(refuse)? {
-        let switch = || match value.as_str() {
-            "on" => Ok(true),
-            "off" => Ok(false),
-            _ => Err(refuse()),
-        };
+    for (key, value) in words::settings(text).ok_or_else(refuse)? {
+        let switch = || words::switch(&value).ok_or_else(refuse);
         match key.as_str() {
             "size" => size = Some(parse_size(&value).ok_or_else(refuse)?),
             "hugepages" => backing.hugepages = switch()?,

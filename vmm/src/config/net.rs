@@ -57,13 +57,7 @@ pub fn parse_net(text: &str) -> Result<Net, Error> {
         match key.as_str() {
             "tap" if is_name(&value) => net.tap = value,
             "mac" => net.mac = Some(parse_mac(&value)?),
-            "queues" => {
-                let count = value.parse().map_err(|_| refuse())?;
-                if !(1..=MAX_NET_QUEUES).contains(&count) {
-                    return Err(refuse());
-                }
-                net.queues = count;
-            }
+            "queues" => net.queues = words::count(&value, MAX_NET_QUEUES).ok_or_else(refuse)?,
             _ => return Err(refuse()),
         }
     }

@@ -28,3 +28,17 @@ pub fn settings(text: &str) -> Option<Vec<(String, String)>> {
     };
     pairs.iter().enumerate().all(alone).then_some(pairs)
 }
+
+/// Reads `on` or `off`.
+pub fn switch(text: &str) -> Option<bool> {
+    match text {
+        "on" => Some(true),
+        "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// Reads a number from 1 to `most`.
+pub fn count(text: &str, most: u16) -> Option<u16> {
+    text.parse().ok().filter(|count| (1..=most).contains(count))
+}

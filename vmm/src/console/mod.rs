@@ -22,6 +22,7 @@ use socket::Socket;
 use std::fmt::Debug;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -170,7 +171,7 @@ impl End {
     /// Its size, if it is something that has one; 0 as long as nobody has said.
     pub fn size(&self) -> Option<Size> {
         match &self.kind {
-            Kind::Stdio if io::stdin().is_terminal() => Some(stdio::size()),
+            Kind::Stdio if io::stdin().is_terminal() => Some(terminal_size(io::stdin())),
             Kind::Pty(pty) => Some(pty.size()),
             _ => None,
         }
@@ -245,6 +246,18 @@ impl End {
             Kind::Socket(socket) => socket.pump(&**guest).map(|()| false),
         }
     }
+}
+
+/// The size of a terminal; nothing where it has none, or nobody has said.
+fn terminal_size(terminal: impl AsFd) -> Size {
+    let size = rustix::termios::tcgetwinsize(terminal);
+    size.map_or_else(
+        |_| Size::default(),
+        |size| Size {
+            columns: size.ws_col,
+            rows: size.ws_row,
+        },
+    )
 }
 
 /// Takes a socket's path away when it is dropped, though a thread may still serve the socket.

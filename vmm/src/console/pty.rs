@@ -4,11 +4,11 @@
 //! Spec: pty(7), with the raw mode of POSIX `cfmakeraw`. The host tells us neither that somebody
 //! opens it nor that its size changes, so both are looked for now and then.
 
-use super::Guest;
+use super::{Guest, terminal_size};
 use crate::devices::virtio::console::Size;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{OptionalActions, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -62,14 +62,7 @@ impl Pty {
 
     /// Its size, as whoever has it open has set it.
     pub fn size(&self) -> Size {
-        let size = tcgetwinsize(&self.ours);
-        size.map_or_else(
-            |_| Size::default(),
-            |size| Size {
-                columns: size.ws_col,
-                rows: size.ws_row,
-            },
-        )
+        terminal_size(&self.ours)
     }
 
     /// Waits for one of `wanted`, but not longer than `patience`. Without any, the time has passed;
@@ -89,8 +82,9 @@ impl Pty {
         let mut size = self.size();
         loop {
             let ready = self.wait(PollFlags::IN, Some(&LOOK))?;
-            if self.size() != size {
-                size = self.size();
+            let now = self.size();
+            if now != size {
+                size = now;
                 guest.resize(size)?;
             }
             if ready.contains(PollFlags::IN) {

@@ -6,7 +6,6 @@
 //! pipe or file pass unchanged.
 
 use super::Guest;
-use crate::devices::virtio::console::Size;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::sync::{Arc, mpsc};
@@ -70,18 +69,6 @@ fn read<'a>(input: &mut impl Read, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
             Err(_) => return None,
         }
     }
-}
-
-/// The size of the terminal that is standard input.
-pub fn size() -> Size {
-    let size = rustix::termios::tcgetwinsize(io::stdin());
-    size.map_or_else(
-        |_| Size::default(),
-        |size| Size {
-            columns: size.ws_col,
-            rows: size.ws_row,
-        },
-    )
 }
 
 /// Standard output without a buffer: what the guest prints is visible at once.

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! How a machine is put together.
 //!
-//! In: what the user wants, what firmware will find, and the opened images and taps. Out: a machine that has
-//! not run yet. Every resource of the host is taken here; a file for output is emptied only when
-//! everything else that the user named is there.
+//! In: what the user wants, what firmware will find, and what devices are made of, opened. Out: a
+//! machine that has not run yet. Every other resource of the host is taken here; a file for output
+//! is emptied only when everything else that the user named is there.
 
 use super::consoles::Consoles;
 use super::{Backends, Machine};

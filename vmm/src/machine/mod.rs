@@ -2,8 +2,9 @@
 //! The machine: puts memory, devices and processors together, runs them, resets them.
 //!
 //! One thread per processor runs the guest and serves its exits; this thread waits for the run to
-//! end; more of them serve devices and consoles. A reset stops the processors, makes a new virtual machine
-//! on the same memory, and starts over; RAM that nobody loads anything into keeps its content.
+//! end; more of them serve devices and consoles. A reset stops the processors, makes a new virtual
+//! machine on the same memory, and starts over; RAM that nobody loads anything into keeps its
+//! content.
 
 mod build;
 mod consoles;
