@@ -85,6 +85,17 @@ pub struct Qemu {
 }
 
 impl Qemu {
+    /// The emulator at full speed, with nothing but the guest on standard output.
+    pub fn plain(machine: impl Into<String>, boot: Boot) -> Self {
+        Self {
+            machine: machine.into(),
+            accelerator: Accelerator::Tcg,
+            nested: false,
+            boot,
+            monitor: false,
+        }
+    }
+
     pub fn command(&self) -> Command {
         let boot = &self.boot;
         let (accelerator, cpu) = match (self.accelerator, self.nested) {

@@ -151,13 +151,10 @@ fn machine(
     context.qemu()?;
     let time = Accelerator::Tcg.time_words();
     let words: Vec<_> = time.iter().map(String::as_str).collect();
-    Ok(Qemu {
-        machine: format!("{},acpi={}", board.machine, if acpi { "on" } else { "off" }),
-        accelerator: Accelerator::Tcg,
-        nested: false,
-        boot: stock::boot(context, context.rom()?, format, cpus, &words)?,
-        monitor: false,
-    })
+    Ok(Qemu::plain(
+        format!("{},acpi={}", board.machine, if acpi { "on" } else { "off" }),
+        stock::boot(context, context.rom()?, format, cpus, &words)?,
+    ))
 }
 
 /// The root file system is the disk's, the network answers, and all that belongs to the board was

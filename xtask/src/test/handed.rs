@@ -8,7 +8,7 @@ use crate::guest::Format;
 use crate::host::Kvm;
 use crate::lab;
 use crate::process::{Bounds, End};
-use crate::qemu::{Accelerator, Boot, Qemu};
+use crate::qemu::{Boot, Qemu};
 use crate::workspace::write_atomically;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -216,13 +216,7 @@ pub fn initrd() -> Vec<u8> {
 
 fn on_qemu(context: &Context<'_>, trial: &Trial, machine: &Machine, board: (&str, &str)) -> Run {
     context.qemu()?;
-    let qemu = Qemu {
-        machine: board.0.into(),
-        accelerator: Accelerator::Tcg,
-        nested: false,
-        boot: machine.boot(context)?,
-        monitor: false,
-    };
+    let qemu = Qemu::plain(board.0, machine.boot(context)?);
     let mut command = qemu.command();
     command.args(["-cpu", board.1]);
     if !machine.dma {

@@ -4,7 +4,7 @@
 use super::case::{Case, Context, Run, Trial, expect};
 use super::report::Report;
 use super::stock;
-use crate::qemu::{Accelerator, Boot, Qemu};
+use crate::qemu::{Boot, Qemu};
 use crate::workspace::write_atomically;
 use abi::table_loader::COMMAND_SIZE;
 
@@ -108,11 +108,9 @@ pub fn cases() -> Vec<Case> {
 
 fn boot(context: &Context<'_>, trial: &Trial, log: &Log) -> Run {
     context.qemu()?;
-    let qemu = Qemu {
-        machine: log.machine.into(),
-        accelerator: Accelerator::Tcg,
-        nested: false,
-        boot: Boot {
+    let qemu = Qemu::plain(
+        log.machine,
+        Boot {
             bios: context.rom()?,
             kernel: context.guest("report.elf")?,
             initrd: None,
@@ -120,8 +118,7 @@ fn boot(context: &Context<'_>, trial: &Trial, log: &Log) -> Run {
             memory: "512M".into(),
             cpus: 1,
         },
-        monitor: false,
-    };
+    );
     let mut command = qemu.command();
     let level = format!("name=opt/org.qboot-rs/log,string={}", log.level);
     command.args(["-fw_cfg", &level]);

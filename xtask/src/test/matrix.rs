@@ -12,7 +12,7 @@ use super::report::Report;
 use super::stock;
 use crate::host::Kvm;
 use crate::oracle::{Board, FORMATS, Format};
-use crate::qemu::{Accelerator, Boot, Qemu};
+use crate::qemu::{Boot, Qemu};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -276,13 +276,10 @@ fn on_qemu(
 ) -> Result<Report, Outcome> {
     context.qemu()?;
     let acpi = if cell.acpi { "" } else { ",acpi=off" };
-    let qemu = Qemu {
-        machine: format!("{}{acpi}", board.name()),
-        accelerator: Accelerator::Tcg,
-        nested: false,
-        boot: cell.boot(context, board)?,
-        monitor: false,
-    };
+    let qemu = Qemu::plain(
+        format!("{}{acpi}", board.name()),
+        cell.boot(context, board)?,
+    );
     Report::parse(&stock::watched_command(trial, &mut qemu.command())?)
 }
 

@@ -5,7 +5,7 @@
 use super::case::{Case, Context, Outcome, Run, Trial, expect};
 use super::report::Report;
 use super::stock;
-use crate::qemu::{Accelerator, Boot, Qemu};
+use crate::qemu::{Boot, Qemu};
 use crate::workspace::{read, write_atomically};
 use abi::layout::RAM_ABOVE_4G_START;
 use abi::linux::{SETUP_HEADER_OFFSET, SetupHeader, XLoadFlags};
@@ -59,11 +59,9 @@ fn command(
     memory: &str,
 ) -> Result<Command, Outcome> {
     context.qemu()?;
-    let machine = Qemu {
-        machine: machine.into(),
-        accelerator: Accelerator::Tcg,
-        nested: false,
-        boot: Boot {
+    let machine = Qemu::plain(
+        machine,
+        Boot {
             bios: context.rom()?,
             kernel,
             initrd: None,
@@ -71,8 +69,7 @@ fn command(
             memory: memory.into(),
             cpus: 1,
         },
-        monitor: false,
-    };
+    );
     Ok(machine.command())
 }
 

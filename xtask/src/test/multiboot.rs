@@ -5,7 +5,7 @@ use super::case::{Case, Context, Outcome, Run, Trial, expect};
 use super::report::Report;
 use super::stock;
 use crate::process::{Bounds, End};
-use crate::qemu::{Accelerator, Boot, Qemu};
+use crate::qemu::{Boot, Qemu};
 use crate::workspace::write_atomically;
 use abi::debug::FailureCode;
 use std::path::PathBuf;
@@ -67,11 +67,9 @@ fn command(
     append: &str,
 ) -> Result<Command, Outcome> {
     context.qemu()?;
-    let machine = Qemu {
-        machine: machine.into(),
-        accelerator: Accelerator::Tcg,
-        nested: false,
-        boot: Boot {
+    let machine = Qemu::plain(
+        machine,
+        Boot {
             bios: context.rom()?,
             kernel,
             initrd: None,
@@ -79,8 +77,7 @@ fn command(
             memory: "256M".into(),
             cpus: 1,
         },
-        monitor: false,
-    };
+    );
     Ok(machine.command())
 }
 

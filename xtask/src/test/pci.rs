@@ -5,7 +5,7 @@
 use super::case::{Case, Context, Outcome, Run, Trial, expect};
 use super::report::Report;
 use super::stock;
-use crate::qemu::{Accelerator, Boot, Qemu};
+use crate::qemu::{Boot, Qemu};
 use std::ops::Range;
 
 /// On both boards: one on the root bus with ports and 64-bit memory, a card with an expansion ROM,
@@ -122,11 +122,9 @@ pub fn cases() -> Vec<Case> {
 
 fn run(context: &Context<'_>, trial: &Trial, machine: &Machine) -> Run {
     context.qemu()?;
-    let qemu = Qemu {
-        machine: machine.board.into(),
-        accelerator: Accelerator::Tcg,
-        nested: false,
-        boot: Boot {
+    let qemu = Qemu::plain(
+        machine.board,
+        Boot {
             bios: context.rom()?,
             kernel: context.guest("report.elf")?,
             initrd: None,
@@ -134,8 +132,7 @@ fn run(context: &Context<'_>, trial: &Trial, machine: &Machine) -> Run {
             memory: machine.memory.into(),
             cpus: machine.cpus,
         },
-        monitor: false,
-    };
+    );
     let mut command = qemu.command();
     command.args(["-blockdev", "null-co,node-name=disk,size=1048576"]);
     command.args(["-netdev", "user,id=net"]);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::case::{Case, Context, Outcome, Run, Trial, expect};
 use crate::guest::{self, Flavour, Format, Program};
 use crate::process::{Bounds, End};
-use crate::qemu::{Accelerator, Boot, Qemu};
+use crate::qemu::{Boot, Qemu};
 use crate::workspace::write_atomically;
 
 /// A program, what goes with it, and what it says.
@@ -225,11 +225,9 @@ pub fn cases() -> Vec<Case> {
 fn run(context: &Context<'_>, trial: &Trial, load: &Load, board: &str) -> Run {
     context.qemu()?;
     let (cpu, memory_mib) = load.machine;
-    let machine = Qemu {
-        machine: board.into(),
-        accelerator: Accelerator::Tcg,
-        nested: false,
-        boot: Boot {
+    let machine = Qemu::plain(
+        board,
+        Boot {
             bios: context.rom()?,
             kernel: context.program(load.program)?,
             initrd: initrd(context, load)?,
@@ -237,8 +235,7 @@ fn run(context: &Context<'_>, trial: &Trial, load: &Load, board: &str) -> Run {
             memory: format!("{memory_mib}M"),
             cpus: 1,
         },
-        monitor: false,
-    };
+    );
     let mut command = machine.command();
     command.args(["-cpu", cpu]);
     if !load.devices.is_empty() {

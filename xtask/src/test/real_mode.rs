@@ -51,11 +51,9 @@ fn command(
     append: String,
 ) -> Result<Command, Outcome> {
     context.qemu()?;
-    let qemu = Qemu {
-        machine: machine.into(),
-        accelerator: Accelerator::Tcg,
-        nested: false,
-        boot: Boot {
+    let qemu = Qemu::plain(
+        machine,
+        Boot {
             bios: context.rom()?,
             kernel,
             initrd,
@@ -63,8 +61,7 @@ fn command(
             memory: "512M".into(),
             cpus: 1,
         },
-        monitor: false,
-    };
+    );
     Ok(qemu.command())
 }
 
