@@ -54,10 +54,10 @@ pub enum Reference {
 }
 
 impl Reference {
-    const ALL: [Self; 2] = [Self::Qboot, Self::SeaBios];
+    pub const ALL: [Self; 2] = [Self::Qboot, Self::SeaBios];
 
     /// Where the packages put it.
-    fn rom(self, board: Board) -> PathBuf {
+    pub fn rom(self, board: Board) -> PathBuf {
         match (self, board) {
             (Self::Qboot, _) => "/usr/share/qemu/qboot.rom",
             (Self::SeaBios, Board::Microvm) => "/usr/share/seabios/bios-microvm.bin",

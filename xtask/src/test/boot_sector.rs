@@ -5,6 +5,7 @@
 use super::case::{Case, Context, Outcome, Run, Trial, expect};
 use super::handed::run;
 use crate::host::Kvm;
+use crate::oracle::{Board, Reference};
 use crate::workspace::write_atomically;
 use std::process::{Command, Stdio};
 
@@ -63,7 +64,8 @@ fn boots(context: &Context<'_>, trial: &Trial, irqchip: &str) -> Run {
     let disk = format!("path={},readonly=on,bootindex=0", image.display());
     let mut command = Command::new(context.host()?.vmm);
     command
-        .args(["--bios", "/usr/share/seabios/bios-microvm.bin"])
+        .arg("--bios")
+        .arg(Reference::SeaBios.rom(Board::Microvm))
         .args(["--disk", &disk])
         .args(["--machine", &format!("irqchip={irqchip}")])
         .stdin(Stdio::null());

@@ -7,6 +7,7 @@ use super::stock;
 use crate::guest::Format;
 use crate::host::Kvm;
 use crate::lab;
+use crate::oracle::{Board, Reference};
 use crate::process::{Bounds, End};
 use crate::qemu::{Boot, Qemu};
 use crate::workspace::write_atomically;
@@ -17,10 +18,9 @@ use std::time::Duration;
 pub const COMMAND_LINE: &str = "report console=ttyS0";
 const MIB: u64 = 1 << 20;
 
-/// Another firmware for `microvm`, which comes with QEMU.
-const QBOOT: &str = "/usr/share/qemu/qboot.rom";
-/// And one more.
-const SEABIOS: &str = "/usr/share/seabios/bios-microvm.bin";
+/// The option ROMs by which SeaBIOS boots a PVH kernel and a bzImage.
+pub const PVH_LOADER: &str = "pvh.bin";
+pub const LINUX_LOADER: &str = "linuxboot_dma.bin";
 
 /// A machine and what it boots.
 #[derive(Clone, Debug)]
@@ -240,24 +240,24 @@ fn on_monitor(context: &Context<'_>, trial: &Trial, machine: &Machine) -> Run {
     Report::parse(&output)?.verify(&machine.given(machine.has_acpi()))
 }
 
-/// Our monitor with firmware that comes with QEMU.
-fn stock_monitor(
+/// Our monitor with firmware that comes with QEMU. SeaBIOS boots what an option ROM loads, which
+/// QEMU's `microvm` brings by itself.
+pub fn stock_monitor(
     context: &Context<'_>,
-    firmware: &str,
-    machine: &Machine,
+    firmware: Reference,
+    boot: Boot,
+    option_rom: &str,
 ) -> Result<Command, Outcome> {
     context.qemu()?;
     let boot = Boot {
-        bios: firmware.into(),
-        ..machine.boot(context)?
+        bios: firmware.rom(Board::Microvm),
+        ..boot
     };
     let mut command = monitor(context, &boot)?;
-    if firmware == SEABIOS {
-        // It boots what an option ROM loads, which QEMU's `microvm` brings by itself.
-        let rom = "path=/usr/share/qemu/pvh.bin,bootindex=0";
-        command.args(["--option-rom", rom]);
+    if firmware == Reference::SeaBios {
+        let rom = format!("path=/usr/share/qemu/{option_rom},bootindex=0");
+        command.args(["--option-rom", &rom]);
     }
-    command.args(machine.options());
     Ok(command)
 }
 
@@ -277,11 +277,13 @@ fn smbios(context: &Context<'_>, trial: &Trial) -> Run {
     let mut ours = monitor(context, &PLAIN.boot(context)?)?;
     ours.args(PLAIN.options());
     let mut first = None;
-    for mut command in [
-        ours,
-        stock_monitor(context, QBOOT, &PLAIN)?,
-        stock_monitor(context, SEABIOS, &PLAIN)?,
-    ] {
+    let mut commands = vec![ours];
+    for firmware in Reference::ALL {
+        let mut command = stock_monitor(context, firmware, PLAIN.boot(context)?, PVH_LOADER)?;
+        command.args(PLAIN.options());
+        commands.push(command);
+    }
+    for mut command in commands {
         let output = run(trial, command.args(WORDS))?;
         let report = Report::parse(&output)?;
         let structures: Vec<_> = report

@@ -7,20 +7,23 @@
 //! oracle's question.
 
 use super::case::{Case, Context, Outcome, Run, Trial, expect};
-use super::handed::{COMMAND_LINE, monitor, run};
+use super::handed::{COMMAND_LINE, LINUX_LOADER, PVH_LOADER, monitor, run, stock_monitor};
 use super::report::Report;
 use super::stock;
 use crate::host::Kvm;
-use crate::oracle::{Board, FORMATS, Format};
+use crate::oracle::{Board, FORMATS, Format, Reference};
 use crate::qemu::{Boot, Qemu};
 use std::collections::BTreeMap;
-use std::fmt::Write;
-use std::path::PathBuf;
+use std::fmt::{self, Write};
 
 /// What every cell's name has in it.
 pub const NAME: &str = "/matrix-";
 
-const FIRMWARE: [Firmware; 3] = [Firmware::Ours, Firmware::Qboot, Firmware::SeaBios];
+const FIRMWARE: [Firmware; 3] = [
+    Firmware::Ours,
+    Firmware::Stock(Reference::Qboot),
+    Firmware::Stock(Reference::SeaBios),
+];
 const HOSTS: [Host; 4] = [
     Host::Monitor,
     Host::Qemu(Board::Microvm),
@@ -39,8 +42,7 @@ const PARTS: [(&str, &str); 5] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Firmware {
     Ours,
-    Qboot,
-    SeaBios,
+    Stock(Reference),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +80,7 @@ pub fn cases() -> Vec<Case> {
                 format: Format::Pvh,
                 acpi: !parts.contains("acpi=off"),
             };
-            let name = format!("vmm/machine-{what}-{}", firmware.name());
+            let name = format!("vmm/machine-{what}-{firmware}");
             cases.push(Case::new(name, move |context, trial| {
                 booted(&cell, &on_monitor(context, trial, &cell, parts)?)
             }));
@@ -115,7 +117,7 @@ pub fn table(outcomes: &BTreeMap<String, Outcome>) -> String {
     let _ = write!(table, "\n{:<22}", "");
     for _ in HOSTS {
         for firmware in FIRMWARE {
-            let _ = write!(table, "{:<8}", firmware.name());
+            let _ = write!(table, "{firmware:<8}");
         }
         table.push_str("  ");
     }
@@ -147,25 +149,16 @@ pub fn table(outcomes: &BTreeMap<String, Outcome>) -> String {
     lines.join("\n")
 }
 
-impl Firmware {
-    fn name(self) -> &'static str {
+impl fmt::Display for Firmware {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ours => "ours",
-            Self::Qboot => "qboot",
-            Self::SeaBios => "SeaBIOS",
+            Self::Ours => formatter.pad("ours"),
+            Self::Stock(reference) => formatter.pad(&reference.to_string()),
         }
     }
+}
 
-    /// Its image for a board; our monitor is like `microvm`.
-    fn rom(self, context: &Context<'_>, board: Board) -> Result<PathBuf, Outcome> {
-        Ok(match (self, board) {
-            (Self::Ours, _) => context.rom()?,
-            (Self::Qboot, _) => "/usr/share/qemu/qboot.rom".into(),
-            (Self::SeaBios, Board::Microvm) => "/usr/share/seabios/bios-microvm.bin".into(),
-            (Self::SeaBios, _) => "/usr/share/seabios/bios-256k.bin".into(),
-        })
-    }
-
+impl Firmware {
     /// How it enters a kernel: we by the highest entry point, the others know one.
     fn mode(self, format: Format) -> &'static str {
         match (self, format) {
@@ -200,7 +193,7 @@ impl Cell {
         let dash = if board.is_empty() { "" } else { "-" };
         format!(
             "{floor}{NAME}{board}{dash}{}-{}{}",
-            self.firmware.name(),
+            self.firmware,
             self.format.name(),
             if self.acpi { "" } else { "-no-acpi" }
         )
@@ -213,7 +206,10 @@ impl Cell {
 
     fn boot(&self, context: &Context<'_>, board: Board) -> Result<Boot, Outcome> {
         Ok(Boot {
-            bios: self.firmware.rom(context, board)?,
+            bios: match self.firmware {
+                Firmware::Ours => context.rom()?,
+                Firmware::Stock(reference) => reference.rom(board),
+            },
             kernel: context.guest(self.format.file())?,
             initrd: None,
             append: COMMAND_LINE.into(),
@@ -253,18 +249,18 @@ fn on_monitor(
     if let Kvm::Unusable(why) = &context.kvm {
         return Err(Outcome::Skipped(why.to_string()));
     }
-    context.qemu()?; // which brings the others' images
-    let mut command = monitor(context, &cell.boot(context, Board::Microvm)?)?;
+    let boot = cell.boot(context, Board::Microvm)?;
+    let mut command = match cell.firmware {
+        Firmware::Ours => monitor(context, &boot)?,
+        Firmware::Stock(reference) => {
+            let loader = match cell.format {
+                Format::Pvh => PVH_LOADER,
+                _ => LINUX_LOADER,
+            };
+            stock_monitor(context, reference, boot, loader)?
+        }
+    };
     command.args(["--machine", parts]);
-    if cell.firmware == Firmware::SeaBios {
-        // It boots what an option ROM loads. QEMU brings it by itself.
-        let rom = match cell.format {
-            Format::Pvh => "pvh.bin",
-            _ => "linuxboot_dma.bin",
-        };
-        let rom = format!("path=/usr/share/qemu/{rom},bootindex=0");
-        command.args(["--option-rom", &rom]);
-    }
     Report::parse(&run(trial, &mut command)?)
 }
 
