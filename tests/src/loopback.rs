@@ -16,7 +16,7 @@ use firmware_core::facts::{Facts, Scratch};
 use firmware_core::fw_cfg::{Directory, DirectoryBuffer, KnownFiles, TransferError, Transport};
 use firmware_core::memory::{Range, Region};
 use firmware_core::plan::{Entry, Handoff, Means, Plan, RealMode};
-use firmware_core::processors::Identity;
+use firmware_core::processors::{Identity, Topology};
 use firmware_core::smbios;
 use firmware_core::tables;
 use firmware_core::tables::multiboot::LoadOrder;
@@ -26,6 +26,19 @@ use firmware_core::words::{Sink, Speaker};
 use vmm::devices::fw_cfg::{FwCfg, Items};
 use vmm::memory::Memory;
 use zerocopy::{FromZeros, IntoBytes};
+
+/// Processors with one thread each, and with 1 GiB pages.
+pub const IDENTITY: Identity = Identity {
+    signature: 0x600f12,
+    features: 0x78b_fbff,
+    gigabyte_pages: true,
+    topology: Topology {
+        threads_per_core: 1,
+        threads_per_package: 1,
+        core_shift: 0,
+        package_shift: 0,
+    },
+};
 
 /// Where the transport keeps its descriptor: on the firmware's stack.
 const DESCRIPTOR: u64 = STACK_BOTTOM;

@@ -10,27 +10,14 @@ use firmware_core::error::BootError;
 use firmware_core::fw_cfg::MAX_MODULES;
 use firmware_core::memory::Range;
 use firmware_core::plan::Entry;
-use firmware_core::processors::Identity;
 use std::ffi::CStr;
 use system_tests::kernels::{bzimage, header, pattern};
-use system_tests::loopback::{Booted, Loopback};
+use system_tests::loopback::{Booted, IDENTITY, Loopback};
 use vmm::devices::fw_cfg::Items;
 use vmm::memory::Memory;
 use zerocopy::{FromBytes, IntoBytes};
 
 const MIB: u64 = 1 << 20;
-
-const IDENTITY: Identity = Identity {
-    signature: 0x600f12,
-    features: 0x78b_fbff,
-    gigabyte_pages: true,
-    topology: firmware_core::processors::Topology {
-        threads_per_core: 1,
-        threads_per_package: 1,
-        core_shift: 0,
-        package_shift: 0,
-    },
-};
 
 fn record(addr: u64, size: u64, kind: u32) -> E820Entry {
     E820Entry {

@@ -6,23 +6,10 @@ use abi::fw_cfg::{Key, file};
 use abi::table_loader::COMMAND_SIZE;
 use firmware_core::facts::LogLevel;
 use firmware_core::fw_cfg::{Directory, DirectoryBuffer};
-use firmware_core::processors::{Identity, Topology};
-use system_tests::loopback::{Booted, Loopback, Said};
+use system_tests::loopback::{Booted, IDENTITY, Loopback, Said};
 use vmm::devices::fw_cfg::Items;
 use vmm::memory::Memory;
 use zerocopy::{FromZeros, IntoBytes};
-
-const IDENTITY: Identity = Identity {
-    signature: 0x600f12,
-    features: 0x78b_fbff,
-    gigabyte_pages: true,
-    topology: Topology {
-        threads_per_core: 1,
-        threads_per_package: 1,
-        core_shift: 0,
-        package_shift: 0,
-    },
-};
 
 /// A file that begins with an RSDP, and one with a table.
 const RSDP: [u8; 36] = *b"RSD PTR \x04\0\0\0\0\0\0\0the rest of a table.";

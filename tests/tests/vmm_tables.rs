@@ -4,25 +4,12 @@
 
 use abi::smbios::{EntryPoint21, Header, INTERMEDIATE_OFFSET};
 use firmware_core::memory::Range;
-use firmware_core::processors::{Identity, Topology};
 use std::path::{Path, PathBuf};
 use system_tests::kernels::{bzimage, header, pattern};
-use system_tests::loopback::{Booted, Loopback};
+use system_tests::loopback::{Booted, IDENTITY, Loopback};
 use vmm::config::{self, Config, IrqChip, Machine, Target};
 use vmm::memory::Memory;
 use zerocopy::FromBytes;
-
-const IDENTITY: Identity = Identity {
-    signature: 0x600f12,
-    features: 0x78b_fbff,
-    gigabyte_pages: true,
-    topology: Topology {
-        threads_per_core: 1,
-        threads_per_package: 1,
-        core_shift: 0,
-        package_shift: 0,
-    },
-};
 
 /// Everything but ACPI taken away.
 const LEAST: Machine = Machine {
