@@ -69,6 +69,16 @@ impl Accelerator {
             Self::Icount { .. } => Some("tsc_early_khz=1000000".to_owned()),
         }
     }
+
+    /// The same for another run, where a repeated one would be the same run.
+    pub fn another_time(self) -> Self {
+        match self {
+            Self::Icount { seed } => Self::Icount {
+                seed: seed.saturating_add(1),
+            },
+            other => other,
+        }
+    }
 }
 
 /// A machine.
