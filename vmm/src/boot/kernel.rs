@@ -33,19 +33,7 @@ pub(super) fn load(
     let kernel = Input::open(KERNEL, path)?;
     let head = kernel.head(HEAD_SIZE as usize)?;
     // QEMU gives both formats their command line with its NUL.
-    let mut cmdline = config.append.clone();
-    if !config.machine.acpi && config.machine.auto_kernel_cmdline {
-        // Nothing else announces them.
-        for slot in slots {
-            let (address, interrupt) = (slot.address(), slot.interrupt());
-            let device = format!("virtio_mmio.device={VIRTIO_MMIO_SIZE}@{address:#x}:{interrupt}");
-            if !cmdline.is_empty() {
-                cmdline.push(' ');
-            }
-            cmdline.push_str(&device);
-        }
-    }
-    let mut cmdline = cmdline.into_bytes();
+    let mut cmdline = command_line(config, slots).into_bytes();
     cmdline.push(0);
 
     let initrd = match &config.initrd {
@@ -63,6 +51,33 @@ pub(super) fn load(
             found: describe(&head),
         })
     }
+}
+
+/// What the user wrote, and with `auto-kernel-cmdline` what only the machine knows.
+///
+/// Spec: Linux, `Documentation/admin-guide/kernel-parameters.txt`: `pci=`, `virtio_mmio.device=`.
+fn command_line(config: &Config, slots: &[Slot]) -> String {
+    let mut words = vec![config.append.clone()];
+    if config.machine.auto_kernel_cmdline {
+        if !config.machine.acpi {
+            // Nothing else announces them.
+            words.extend(slots.iter().map(|slot| {
+                let (address, interrupt) = (slot.address(), slot.interrupt());
+                format!("virtio_mmio.device={VIRTIO_MMIO_SIZE}@{address:#x}:{interrupt}")
+            }));
+        }
+        // There is no PCI here. A kernel that looks for it spends tens of thousands of exits on an AGP
+        // bridge, or says that it has found nothing, letter by letter.
+        if !config
+            .append
+            .split_whitespace()
+            .any(|word| word.starts_with("pci="))
+        {
+            words.push("pci=off".to_owned());
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words.join(" ")
 }
 
 fn bzimage(

@@ -35,7 +35,11 @@ impl Files {
             memory: Memory::plain(RAM),
             cpus: 3,
             bios: self.directory.as_path().join("rom"),
-            machine: Machine::default(),
+            // QEMU's is the user's as it is.
+            machine: Machine {
+                auto_kernel_cmdline: false,
+                ..Machine::default()
+            },
             disks: Vec::new(),
             nets: Vec::new(),
             rng: false,
@@ -246,18 +250,24 @@ fn the_machine_has_the_items_qemu_gives_it() {
 }
 
 #[test]
-fn virtio_devices_are_on_the_command_line_only_where_nothing_else_announces_them() {
+fn the_command_line_says_what_only_the_machine_knows() {
     let files = Files::new();
     for (acpi, auto, append, expected) in [
-        (true, true, "quiet", "quiet\0"),
+        (true, true, "quiet", "quiet pci=off\0"),
+        (true, true, "quiet pci=conf1", "quiet pci=conf1\0"),
         (false, false, "quiet", "quiet\0"),
         (
             false,
             true,
             "quiet",
-            "quiet virtio_mmio.device=512@0xfeb00e00:12\0",
+            "quiet virtio_mmio.device=512@0xfeb00e00:12 pci=off\0",
         ),
-        (false, true, "", "virtio_mmio.device=512@0xfeb00e00:12\0"),
+        (
+            false,
+            true,
+            "",
+            "virtio_mmio.device=512@0xfeb00e00:12 pci=off\0",
+        ),
     ] {
         for kernel in [pvh(), bz(0x1000)] {
             let boot = prepare(&Config {

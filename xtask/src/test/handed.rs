@@ -15,7 +15,8 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-pub const COMMAND_LINE: &str = "report console=ttyS0";
+/// With a word about PCI, which our monitor adds where there is none.
+pub const COMMAND_LINE: &str = "report console=ttyS0 pci=off";
 const MIB: u64 = 1 << 20;
 
 /// The option ROMs by which SeaBIOS boots a PVH kernel and a bzImage.

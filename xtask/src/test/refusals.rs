@@ -34,7 +34,7 @@ const REFUSALS: [Refusal; 6] = [
         arguments: |context| {
             Ok(vec![
                 kernel(context)?,
-                format!("--append={}", "x".repeat(3000)),
+                format!("--append=pci=off {}", "x".repeat(2992)),
             ])
         },
     },
