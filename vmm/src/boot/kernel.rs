@@ -66,8 +66,7 @@ fn command_line(config: &Config, slots: &[Slot]) -> String {
                 format!("virtio_mmio.device={VIRTIO_MMIO_SIZE}@{address:#x}:{interrupt}")
             }));
         }
-        // There is no PCI here. A kernel that looks for it spends tens of thousands of exits on an AGP
-        // bridge, or says that it has found nothing, letter by letter.
+        // There is no PCI here. A kernel that looks for it takes exits to find none.
         if !config
             .append
             .split_whitespace()
