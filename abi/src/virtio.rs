@@ -217,7 +217,8 @@ pub mod net {
         pub csum_start: U16,
         /// Where it goes, from there on.
         pub csum_offset: U16,
-        /// Buffers that a received frame fills.
+        /// Buffers that a received frame fills. The header of a legacy driver ends before this
+        /// unless [`F_MRG_RXBUF`] is agreed to (section 5.1.6.1).
         pub num_buffers: U16,
     }
 

@@ -15,6 +15,7 @@ use zerocopy::FromBytes;
 const LEAST: Machine = Machine {
     acpi: true,
     auto_kernel_cmdline: true,
+    force_legacy: false,
     ioapic2: None,
     irqchip: IrqChip::Split,
     pic: false,

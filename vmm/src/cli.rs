@@ -63,8 +63,9 @@ struct Cli {
     /// Firmware image [default: qboot-rs.rom next to this program]
     #[arg(long, value_name = "FILE")]
     bios: Option<PathBuf>,
-    /// What the machine has: acpi, auto-kernel-cmdline, ioapic2, pic, pit, rtc, isa-serial, pvpanic
-    /// and x-option-roms, each on, off or auto; and irqchip, split (the default) or kernel
+    /// What the machine has: acpi, auto-kernel-cmdline, force-legacy, ioapic2, pic, pit, rtc,
+    /// isa-serial, pvpanic and x-option-roms, each on, off or auto; and irqchip, split (the default)
+    /// or kernel
     #[arg(long, short_alias = 'M', value_name = "KEY=VALUE,...")]
     machine: Vec<String>,
     /// Add a virtio block device made of a raw image, which is written unless it is readonly; may

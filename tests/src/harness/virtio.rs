@@ -5,11 +5,11 @@ use super::input::Input;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use vmm::config::Disk;
-use vmm::devices::virtio::Device;
 use vmm::devices::virtio::blk::{Blk, Image};
 use vmm::devices::virtio::console::{Console, Size, Wire};
 use vmm::devices::virtio::mmio::Transport;
 use vmm::devices::virtio::rng::Rng;
+use vmm::devices::virtio::{Device, Interface};
 use vmm::memory::Memory;
 use vmm_sys_util::tempfile::TempFile;
 
@@ -31,27 +31,49 @@ const PLACES: [u64; 8] = [
 ];
 pub(super) const LENGTHS: [u64; 6] = [0, 1, 16, 0x1000, SIZE as u64, u32::MAX as u64];
 
-/// The registers that a driver writes.
-pub(super) const REGISTERS: [u8; 18] = [
-    0x14, 0x20, 0x24, 0x30, 0x38, 0x44, 0x50, 0x64, 0x70, 0x80, 0x84, 0x90, 0x94, 0xa0, 0xa4, 0xb0,
-    0xc0, 0xfc,
+/// The registers that a driver writes, of either interface.
+pub(super) const REGISTERS: [u8; 21] = [
+    0x14, 0x20, 0x24, 0x28, 0x30, 0x38, 0x3c, 0x40, 0x44, 0x50, 0x64, 0x70, 0x80, 0x84, 0x90, 0x94,
+    0xa0, 0xa4, 0xb0, 0xc0, 0xfc,
 ];
 
 /// A driver of one of the queues.
 pub(super) struct Driver {
     pub(super) transport: Arc<Transport>,
     pub(super) memory: Memory,
+    interface: Interface,
     queue: u8,
 }
 
 impl Driver {
-    pub(super) fn new(device: Box<dyn Device>, queue: u8) -> Self {
+    pub(super) fn new(interface: Interface, device: Box<dyn Device>, queue: u8) -> Self {
         let memory = Memory::from_ranges(&[(0, SIZE)]).expect("64 KiB");
-        let transport = Transport::new(device, memory.clone(), false);
+        let transport = Transport::new(interface, device, memory.clone(), false);
         Self {
             transport: Arc::new(transport.expect("event counters")),
             memory,
+            interface,
             queue,
+        }
+    }
+
+    pub(super) fn interface(&self) -> Interface {
+        self.interface
+    }
+
+    /// The bits of the status that a driver may see.
+    pub(super) fn possible(&self) -> u32 {
+        match self.interface {
+            Interface::Modern => 0xcf,
+            Interface::Legacy => 0x8f,
+        }
+    }
+
+    /// What the status is after a good start.
+    pub(super) fn running(&self) -> u32 {
+        match self.interface {
+            Interface::Modern => 0xf,
+            Interface::Legacy => 7,
         }
     }
 
@@ -68,6 +90,9 @@ impl Driver {
 
     /// As the specification has it, with its queue of 8 and the first of these features.
     fn start(&self, features: u32) {
+        if self.interface == Interface::Legacy {
+            return self.start_legacy(features);
+        }
         for (register, value) in [
             (0x70, 0),
             (0x70, 3),
@@ -91,6 +116,33 @@ impl Driver {
         }
     }
 
+    /// The same before version 1: the rings are where the pages of a queue of 8 have them.
+    fn start_legacy(&self, features: u32) {
+        for (register, value) in [
+            (0x70, 0),
+            (0x70, 3),
+            (0x24, 0),
+            (0x20, features),
+            (0x28, 128),
+            (0x30, self.queue.into()),
+            (0x38, 8),
+            (0x3c, 0x1000),
+            (0x40, 63),
+            (0x70, 7),
+        ] {
+            self.write(register, value);
+        }
+    }
+
+    /// Where descriptor `index` is.
+    fn descriptor(&self, index: u64) -> u64 {
+        let table = match self.interface {
+            Interface::Modern => TABLE,
+            Interface::Legacy => 63 * 128,
+        };
+        table + 16 * index
+    }
+
     fn describe(&self, index: u64, address: u64, length: u32, flags: u16, next: u16) {
         let bytes = [
             &address.to_le_bytes()[..],
@@ -98,7 +150,7 @@ impl Driver {
             &flags.to_le_bytes(),
             &next.to_le_bytes(),
         ];
-        self.put(TABLE + 16 * index, &bytes.concat());
+        self.put(self.descriptor(index), &bytes.concat());
     }
 
     pub(super) fn put(&self, address: u64, bytes: &[u8]) {
@@ -128,17 +180,23 @@ impl Driver {
     }
 }
 
-/// The same steps with each device.
+/// The same steps with each device and either interface.
 pub fn virtio(data: &[u8]) {
-    entropy(data);
-    disk(data);
-    console_input(data);
-    console_output(data);
+    for interface in [Interface::Modern, Interface::Legacy] {
+        entropy(interface, data);
+        disk(interface, data);
+        console_input(interface, data);
+        console_output(interface, data);
+    }
 }
 
 /// Steps of a driver of the entropy device.
-fn entropy(data: &[u8]) {
-    let driver = Driver::new(Box::new(Rng::new(Box::new(std::io::repeat(0x5a)))), 0);
+fn entropy(interface: Interface, data: &[u8]) {
+    let driver = Driver::new(
+        interface,
+        Box::new(Rng::new(Box::new(std::io::repeat(0x5a)))),
+        0,
+    );
     drive(&driver, data, 0);
     driver.describe(0, BUFFER, 4, 2, 0);
     assert_eq!(driver.last_word(), 4);
@@ -148,7 +206,7 @@ fn entropy(data: &[u8]) {
 }
 
 /// Steps of a driver of a disk, whose image keeps its size and what is written to it at last.
-fn disk(data: &[u8]) {
+fn disk(interface: Interface, data: &[u8]) {
     const SECTORS: u64 = 32;
     let file = TempFile::new().expect("an image");
     file.as_file()
@@ -163,7 +221,7 @@ fn disk(data: &[u8]) {
         boot_index: None,
     };
     let image = Image::open(&disk).expect("an image");
-    let driver = Driver::new(Box::new(Blk::new(image, &disk)), 0);
+    let driver = Driver::new(interface, Box::new(Blk::new(image, &disk)), 0);
     drive(&driver, data, 1 << 9);
     // A write of sector 3.
     let header = [&[1, 0, 0, 0, 0, 0, 0, 0, 3][..], &[0; 7]].concat();
@@ -188,17 +246,17 @@ fn disk(data: &[u8]) {
 }
 
 /// A console with something typed, and a driver of one of its queues.
-fn console(queue: u8) -> (Driver, Wire) {
+fn console(interface: Interface, queue: u8) -> (Driver, Wire) {
     let console = Arc::new(Console::new(Some(Size::default())));
-    let driver = Driver::new(Box::new(Arc::clone(&console)), queue);
+    let driver = Driver::new(interface, Box::new(Arc::clone(&console)), queue);
     let wire = Wire::new(console, Arc::clone(&driver.transport));
     wire.feed(&[0x5a; 100]).expect("event counters do not fail");
     (driver, wire)
 }
 
 /// Steps of a driver of a console that is typed at.
-fn console_input(data: &[u8]) {
-    let (driver, wire) = console(0);
+fn console_input(interface: Interface, data: &[u8]) {
+    let (driver, wire) = console(interface, 0);
     drive(&driver, data, 1);
     wire.feed(&[0x5a; 4]).expect("event counters do not fail");
     driver.describe(0, BUFFER, 4, 2, 0);
@@ -209,8 +267,8 @@ fn console_input(data: &[u8]) {
 }
 
 /// Steps of a driver of a console that prints. What it prints at last comes last.
-fn console_output(data: &[u8]) {
-    let (driver, wire) = console(1);
+fn console_output(interface: Interface, data: &[u8]) {
+    let (driver, wire) = console(interface, 1);
     drive(&driver, data, 1);
     driver.put(BUFFER, b"last");
     driver.describe(0, BUFFER, 4, 0, 0);
@@ -270,12 +328,12 @@ fn drive(driver: &Driver, data: &[u8], features: u32) {
             _ => driver.transport.reset(),
         }
         assert_eq!(driver.read(0), 0x7472_6976);
-        assert_eq!(driver.read(0x70) & !0xcf, 0);
+        assert_eq!(driver.read(0x70) & !driver.possible(), 0);
     }
 
     // However broken, a new start works.
     driver.put(AVAILABLE, &[0; 0x20]);
     driver.put(USED, &[0; 0x60]);
     driver.start(features);
-    assert_eq!(driver.read(0x70), 0xf);
+    assert_eq!(driver.read(0x70), driver.running());
 }

@@ -2,6 +2,7 @@
 //! `--machine`: what the machine consists of.
 
 use super::{Error, words};
+use crate::devices::virtio::Interface;
 
 /// What the machine consists of; the names are those of QEMU's `microvm`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -10,6 +11,9 @@ pub struct Machine {
     pub acpi: bool,
     /// Whether virtio devices that nothing else announces go onto the kernel's command line.
     pub auto_kernel_cmdline: bool,
+    /// Virtio devices for drivers from before version 1 of the specification; `virtio-mmio`'s
+    /// property in QEMU.
+    pub force_legacy: bool,
     /// A second I/O APIC, which gives 24 virtio devices an interrupt each. `None`: if there are
     /// more devices than the first has pins for.
     pub ioapic2: Option<bool>,
@@ -37,6 +41,7 @@ impl Default for Machine {
         Self {
             acpi: true,
             auto_kernel_cmdline: true,
+            force_legacy: false,
             ioapic2: None,
             irqchip: IrqChip::Split,
             pic: true,
@@ -45,6 +50,18 @@ impl Default for Machine {
             isa_serial: true,
             pvpanic: true,
             x_option_roms: true,
+        }
+    }
+}
+
+impl Machine {
+    /// Which interface its virtio devices have.
+    #[must_use]
+    pub fn interface(&self) -> Interface {
+        if self.force_legacy {
+            Interface::Legacy
+        } else {
+            Interface::Modern
         }
     }
 }
@@ -75,6 +92,7 @@ pub fn parse_machine<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Mac
         match key {
             "acpi" => machine.acpi = pick(auto.acpi)?,
             "auto-kernel-cmdline" => machine.auto_kernel_cmdline = pick(auto.auto_kernel_cmdline)?,
+            "force-legacy" => machine.force_legacy = pick(auto.force_legacy)?,
             "ioapic2" => machine.ioapic2 = choice()?,
             "irqchip" => {
                 machine.irqchip = match value {
@@ -126,6 +144,7 @@ mod test {
             Machine {
                 acpi: true,
                 auto_kernel_cmdline: false,
+                force_legacy: false,
                 ioapic2: None,
                 irqchip: IrqChip::Split,
                 pic: true,
@@ -136,6 +155,8 @@ mod test {
                 x_option_roms: true,
             }
         );
+        assert_eq!(parse(&["force-legacy=on"]).interface(), Interface::Legacy);
+        assert!(!parse(&["force-legacy=on,force-legacy=auto"]).force_legacy);
         assert!(!parse(&["isa-serial=on,isa-serial=off"]).isa_serial);
         assert!(!parse(&["acpi=off"]).pvpanic && parse(&["pvpanic=on,acpi=off"]).pvpanic);
         assert!(!parse(&["pvpanic=off"]).pvpanic && parse(&["pvpanic=off,pvpanic=auto"]).pvpanic);
@@ -164,7 +185,7 @@ mod test {
             let sentence = parse_machine([text]).unwrap_err().to_string();
             assert!(
                 sentence.contains(
-                    "cmdline, ioapic2, pic, pit, rtc, isa-serial, pvpanic and x-option-roms"
+                    "cmdline, force-legacy, ioapic2, pic, pit, rtc, isa-serial, pvpanic and x-option-roms"
                 ) && sentence.contains("on, off and auto; or irqchip=split or kernel"),
                 "{sentence}"
             );

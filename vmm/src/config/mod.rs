@@ -140,8 +140,9 @@ pub enum Error {
     TargetTwice(String),
     /// Not a choice of parts.
     #[error(
-        "--machine {0}: expected KEY=VALUE with a key out of acpi, auto-kernel-cmdline, ioapic2, \
-         pic, pit, rtc, isa-serial, pvpanic and x-option-roms, and a value out of on, off and auto; or irqchip=split or kernel"
+        "--machine {0}: expected KEY=VALUE with a key out of acpi, auto-kernel-cmdline, \
+         force-legacy, ioapic2, pic, pit, rtc, isa-serial, pvpanic and x-option-roms, and a value out \
+         of on, off and auto; or irqchip=split or kernel"
     )]
     Machine(String),
     /// A part that no machine of ours is without.

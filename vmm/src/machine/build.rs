@@ -60,7 +60,7 @@ impl Machine {
             far_ends,
         } = backends;
         let virtio = virtio(config, disks, taps, &far_ends.consoles)?;
-        let transports = transports(&boot.slots, virtio.devices, &memory)?;
+        let transports = transports(config, &boot.slots, virtio.devices, &memory)?;
         let wires = wires(virtio.consoles, &transports);
         let map = boot.map;
         let mmio = Mmio::new(map.regions, parts.acpi.then(Ged::default), transports)
@@ -145,12 +145,13 @@ fn virtio(
 
 /// Each device in its slot.
 fn transports(
+    config: &Config,
     slots: &[Slot],
     devices: Vec<Box<dyn Device>>,
     memory: &Memory,
 ) -> Result<Vec<(Slot, Arc<Transport>)>, Error> {
     let in_slot = |(slot, device): (&Slot, _)| {
-        let transport = Transport::new(device, memory.clone(), true);
+        let transport = Transport::new(config.machine.interface(), device, memory.clone(), true);
         let transport = transport.map_err(Error::host("creating an event counter"))?;
         Ok((*slot, Arc::new(transport)))
     };

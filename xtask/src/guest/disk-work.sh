@@ -28,6 +28,8 @@ await_button() {
 
 say "root $(grep ' / ' /proc/mounts | cut -d ' ' -f 1,3,4 | cut -d , -f 1)"
 say "disk serial=$(cat /sys/block/vda/serial) queues=$(ls /sys/block/vda/mq | wc -l)"
+# Feature 32 of each device: 0 where its interface is the one before version 1.
+say "versions 1: $(cut -c 33 /sys/bus/virtio/devices/*/features | tr -d '\n')"
 case $work in
 write)
     # What was discarded of it must not be missed.

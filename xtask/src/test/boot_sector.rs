@@ -45,16 +45,20 @@ const CODE: [u8; 0x36] = [
 ];
 
 pub fn cases() -> Vec<Case> {
-    ["split", "kernel"]
-        .into_iter()
-        .map(|irqchip| {
-            let name = format!("vmm/disk-by-seabios-{irqchip}");
-            Case::new(name, move |context, trial| boots(context, trial, irqchip))
-        })
-        .collect()
+    [
+        ("split", "irqchip=split"),
+        ("kernel", "irqchip=kernel"),
+        ("legacy", "force-legacy=on"),
+    ]
+    .into_iter()
+    .map(|(what, parts)| {
+        let name = format!("vmm/disk-by-seabios-{what}");
+        Case::new(name, move |context, trial| boots(context, trial, parts))
+    })
+    .collect()
 }
 
-fn boots(context: &Context<'_>, trial: &Trial, irqchip: &str) -> Run {
+fn boots(context: &Context<'_>, trial: &Trial, parts: &str) -> Run {
     if let Kvm::Unusable(why) = &context.kvm {
         return Err(Outcome::Skipped(why.to_string()));
     }
@@ -67,7 +71,7 @@ fn boots(context: &Context<'_>, trial: &Trial, irqchip: &str) -> Run {
         .arg("--bios")
         .arg(Reference::SeaBios.rom(Board::Microvm))
         .args(["--disk", &disk])
-        .args(["--machine", &format!("irqchip={irqchip}")])
+        .args(["--machine", parts])
         .stdin(Stdio::null());
     let output = run(trial, &mut command)?;
     let said = String::from_utf8_lossy(TEXT);

@@ -48,7 +48,7 @@ struct Scene {
     said: &'static [&'static str],
 }
 
-const SCENES: [Scene; 3] = [
+const SCENES: [Scene; 4] = [
     Scene {
         name: "login-and-reboot",
         script: r#"
@@ -127,6 +127,31 @@ const SCENES: [Scene; 3] = [
             "33 101",
             "44 122",
             "microvm: the guest turned the machine off;",
+        ],
+    },
+    Scene {
+        name: "legacy",
+        script: r#"
+            mkfifo keys
+            >log
+            boot login --machine force-legacy=on <keys >log 2>errors &
+            exec 3>keys
+            logs_in
+            types 'echo version $(cut -c 33 /sys/bus/virtio/devices/*/features)'
+            heard 'version 0'
+            types 'seq 1 5000 | md5sum'
+            heard ' -'
+            types 'poweroff -f'
+            wait
+            heard ''
+            cat errors
+            grep -q "$(seq 1 5000 | md5sum | cut -d ' ' -f 1)" log && echo 'LAB: sums agree'
+        "#,
+        said: &[
+            "login: root",
+            "version 0",
+            "microvm: the guest turned the machine off;",
+            "LAB: sums agree",
         ],
     },
     Scene {

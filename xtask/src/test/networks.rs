@@ -9,7 +9,7 @@ use super::scene::{self, Scene};
 use crate::build;
 use crate::guest;
 
-const SCENES: [Scene; 4] = [
+const SCENES: [Scene; 5] = [
     Scene {
         name: "there-and-back",
         cpus: 1,
@@ -25,12 +25,38 @@ const SCENES: [Scene; 4] = [
             judge 1
         "#,
         said: &[
+            "QBOOT-RS: versions 1: 11",
             "QBOOT-RS: net virtio_net mac=52:54:00:12:34:56 queues=1",
             "QBOOT-RS: host answers",
             "LAB: guest answers",
             "LAB: private memory ",
             "microvm: the guest turned the machine off;",
             "LAB: stream 1 is whole both ways",
+        ],
+    },
+    Scene {
+        name: "legacy",
+        cpus: 1,
+        script: r#"
+            . ./network.sh
+            tunctl -t tap0 >/dev/null
+            network
+            boot net --machine force-legacy=on --disk path="$image" --net tap=tap0 2>&1 | tee log &
+            talk 1
+            kill -TERM "$(pidof microvm)"
+            wait
+            judge 1
+            clean
+        "#,
+        said: &[
+            "QBOOT-RS: root /dev/vda ext4 rw",
+            "QBOOT-RS: versions 1: 00",
+            "QBOOT-RS: net virtio_net mac=02:",
+            "QBOOT-RS: host answers",
+            "LAB: guest answers",
+            "microvm: the guest turned the machine off;",
+            "LAB: stream 1 is whole both ways",
+            "LAB: clean",
         ],
     },
     Scene {

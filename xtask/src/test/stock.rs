@@ -108,7 +108,12 @@ pub fn cases() -> Vec<Case> {
             }));
         }
     }
-    cases.push(Case::new("lab/random-bytes", random_bytes));
+    for (name, parts) in [("bytes", "force-legacy=off"), ("legacy", "force-legacy=on")] {
+        let name = format!("lab/random-{name}");
+        cases.push(Case::new(name, move |context, trial| {
+            random_bytes(context, trial, parts)
+        }));
+    }
     cases.push(Case::new("lab/same-seed-same-run", same_run));
     cases
 }
@@ -213,12 +218,13 @@ fn wired(context: &Context<'_>, trial: &Trial, cpus: u32, parts: &str) -> Run {
 }
 
 /// A stock kernel finds the entropy device by the DSDT, and takes bytes from it by interrupt.
-fn random_bytes(context: &Context<'_>, trial: &Trial) -> Run {
+fn random_bytes(context: &Context<'_>, trial: &Trial, parts: &str) -> Run {
     let rom = context.lab()?.rom;
     let words = ["quiet", "qboot_rs.random", "qboot_rs.poweroff"];
     let mut boot = boot(context, rom, Format::Pvh, 1, &words)?;
     boot.initrd = Some(guest::random_initrd(context.workspace)?);
-    let words = [lab::microvm(&boot), vec!["--rng".into()]].concat();
+    let machine = ["--rng", "--machine", parts].map(String::from);
+    let words = [lab::microvm(&boot), machine.into()].concat();
     let output = command_in_lab(context, trial, &words, &boot.memory)?;
     reached(&output, 1)?;
     took_bytes(&output)

@@ -132,6 +132,7 @@ mod test {
     const NOTHING: Machine = Machine {
         acpi: true,
         auto_kernel_cmdline: true,
+        force_legacy: false,
         ioapic2: None,
         irqchip: IrqChip::Split,
         pic: false,

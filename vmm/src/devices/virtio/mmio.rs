@@ -2,12 +2,14 @@
 //! The registers of a virtio device in memory space, and how its driver brings it up.
 //!
 //! Spec: VIRTIO 1.2, sections 2.1 (status), 3.1 (initialization) and 4.2 (virtio over MMIO), version
-//! 2. Registers are 32 bits wide and take no other access; behind them is what the device itself has
-//! to say, at any width. A driver that breaks the rules finds
-//! DEVICE_NEEDS_RESET in the status, and the device does nothing until it has been reset.
+//! 2, or version 1, which is the [legacy interface](Interface::Legacy). Registers are 32 bits wide
+//! and take no other access; behind them is what the device itself has to say, at any width. A driver
+//! that breaks the rules finds DEVICE_NEEDS_RESET in the status, and the device does nothing until it
+//! has been reset. A legacy driver has no bit for that and just finds that nothing is done.
 
-use super::Device;
+use super::legacy::{GUEST_PAGE_SIZE, Pages, QUEUE_ALIGN, QUEUE_PFN};
 use super::queue::{Broken, Place, Queue};
+use super::{Device, Interface, VERSION_1};
 use crate::devices::bus::lock;
 use crate::memory::Memory;
 use std::io;
@@ -42,7 +44,8 @@ const SHARED_MEMORY: u32 = 0xb0;
 const SHARED_MEMORY_END: u32 = 0xc0;
 
 const MAGIC_VALUE: u32 = u32::from_le_bytes(*b"virt");
-const VERSION_VALUE: u32 = 2;
+const VERSION_MODERN: u32 = 2;
+const VERSION_LEGACY: u32 = 1;
 const VENDOR_VALUE: u32 = u32::from_le_bytes(*b"QBRS");
 
 /// Status: the driver has noticed the device.
@@ -62,9 +65,12 @@ const FAILED: u32 = 1 << 7;
 const INDIRECT: u64 = 1 << 28;
 /// Feature: the rings say when to notify.
 const EVENT_INDEX: u64 = 1 << 29;
-/// Feature: this is version 1 or later.
-const VERSION_1: u64 = 1 << 32;
 const FEATURES: u64 = INDIRECT | EVENT_INDEX | VERSION_1;
+/// Feature of the legacy interface: a request may be cut into buffers anywhere.
+const ANY_LAYOUT: u64 = 1 << 27;
+const LEGACY_FEATURES: u64 = INDIRECT | EVENT_INDEX | ANY_LAYOUT;
+/// All features that the legacy interface has bits for.
+const LEGACY_BITS: u64 = 0xffff_ffff;
 
 /// Interrupt status: a buffer was used.
 const USED: u32 = 1 << 0;
@@ -83,6 +89,7 @@ const CONFIG_GENERATION: u32 = 0xfc;
 /// in use, wait for that thread. Locks are taken in this order: registers, then queue.
 #[derive(Debug)]
 pub struct Transport {
+    interface: Interface,
     device: Box<dyn Device>,
     memory: Memory,
     registers: Mutex<Registers>,
@@ -134,14 +141,15 @@ impl Events {
 }
 
 impl Served {
-    /// Waits for something to do. Without blocking, nothing to do is an error.
-    fn wait(&self) -> io::Result<()> {
+    /// Waits for something to do, and gives whether that is a notification. Without blocking, nothing
+    /// to do is an error.
+    fn wait(&self) -> io::Result<bool> {
         let Some(events) = &self.events else {
             loop {
                 match self.notified.read() {
                     // A signal is the main thread's, but may come to any.
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    result => return result.map(drop),
+                    result => return result.map(|_| true),
                 }
             }
         };
@@ -156,10 +164,11 @@ impl Served {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let mut found = found.iter().take(count);
-        if found.any(|event| event.data() == Events::NOTIFIED) {
+        let notified = found.any(|event| event.data() == Events::NOTIFIED);
+        if notified {
             self.notified.read()?;
         }
-        Ok(())
+        Ok(notified)
     }
 }
 
@@ -167,6 +176,10 @@ impl Served {
 #[derive(Debug, Default)]
 struct Registers {
     places: Vec<Place>,
+    /// Instead of places, from a legacy driver.
+    pages: Vec<Pages>,
+    /// It stays when the driver resets the device, as Linux relies on.
+    page_size: u32,
     device_features_select: u32,
     driver_features_select: u32,
     driver_features: u64,
@@ -174,9 +187,15 @@ struct Registers {
 }
 
 impl Transport {
-    /// Registers of `device`, whose queues are in `memory`. Each queue has an event counter that
-    /// is written to for each notification; with `blocking`, whoever reads it waits for that.
-    pub fn new(device: Box<dyn Device>, memory: Memory, blocking: bool) -> io::Result<Self> {
+    /// Registers of `device`, as `interface` has them, whose queues are in `memory`. Each queue has
+    /// an event counter that is written to for each notification; with `blocking`, whoever reads it
+    /// waits for that.
+    pub fn new(
+        interface: Interface,
+        device: Box<dyn Device>,
+        memory: Memory,
+        blocking: bool,
+    ) -> io::Result<Self> {
         let closed = Arc::new(AtomicBool::new(true));
         let flags = if blocking { 0 } else { EFD_NONBLOCK };
         let mut queues = Vec::new();
@@ -193,9 +212,11 @@ impl Transport {
         }
         let registers = Registers {
             places: vec![Place::default(); queues.len()],
+            pages: queues.iter().map(|it| Pages::new(it.most)).collect(),
             ..Registers::default()
         };
         Ok(Self {
+            interface,
             device,
             memory,
             registers: Mutex::new(registers),
@@ -221,12 +242,16 @@ impl Transport {
 
     /// What a machine reset does. It waits until nothing is under way.
     pub fn reset(&self) {
-        self.power_on(&mut lock(&self.registers));
+        let mut registers = lock(&self.registers);
+        self.power_on(&mut registers);
+        registers.page_size = 0;
+        drop(registers);
         // An interrupt of the old machine is not one of the new; often there is none.
         let _ = self.line.read();
     }
 
-    /// Everything back to power-on. When it returns, nothing of a queue is under way.
+    /// Everything but the size of pages back to power-on. When it returns, nothing of a queue is
+    /// under way.
     fn power_on(&self, registers: &mut Registers) {
         self.closed.store(true, Ordering::SeqCst);
         for served in &self.queues {
@@ -234,6 +259,9 @@ impl Transport {
         }
         self.device.reset();
         registers.places.fill(Place::default());
+        for (pages, served) in registers.pages.iter_mut().zip(&self.queues) {
+            *pages = Pages::new(served.most);
+        }
         registers.device_features_select = 0;
         registers.driver_features_select = 0;
         registers.driver_features = 0;
@@ -257,14 +285,21 @@ impl Transport {
         let queue = self.queues.get(registers.queue_select);
         match offset {
             MAGIC => MAGIC_VALUE,
-            VERSION => VERSION_VALUE,
+            VERSION => match self.interface {
+                Interface::Modern => VERSION_MODERN,
+                Interface::Legacy => VERSION_LEGACY,
+            },
             DEVICE_ID => self.device.kind(),
             VENDOR_ID => VENDOR_VALUE,
             DEVICE_FEATURES => half(self.features(), registers.device_features_select),
             QUEUE_SIZE_MAX => queue.map_or(0, |served| served.most.into()),
-            QUEUE_READY => queue.map_or(0, |served| lock(&served.queue).is_ready().into()),
             INTERRUPT_STATUS => self.interrupt_status.load(Ordering::SeqCst),
-            STATUS => self.status.load(Ordering::SeqCst),
+            STATUS => self.status.load(Ordering::SeqCst) & self.visible(),
+            _ if self.interface == Interface::Legacy => match offset {
+                QUEUE_PFN => (registers.pages.get(registers.queue_select)).map_or(0, |it| it.first),
+                _ => 0,
+            },
+            QUEUE_READY => queue.map_or(0, |served| lock(&served.queue).is_ready().into()),
             // There is none.
             SHARED_MEMORY..SHARED_MEMORY_END => u32::MAX,
             CONFIG_GENERATION => self.generation.load(Ordering::SeqCst),
@@ -275,7 +310,10 @@ impl Transport {
     /// A guest write. Fails only if the host refuses an interrupt.
     pub fn write(&self, offset: u32, data: &[u8]) -> io::Result<()> {
         if let Some(offset) = offset.checked_sub(CONFIG) {
-            self.device.write_config(offset, data);
+            match self.interface {
+                Interface::Modern => self.device.write_config(offset, data),
+                Interface::Legacy => self.device.write_legacy_config(offset, data),
+            }
             return Ok(());
         }
         let Ok(word) = <&[u8; 4]>::try_from(data) else {
@@ -290,7 +328,7 @@ impl Transport {
         match offset {
             DEVICE_FEATURES_SELECT => registers.device_features_select = value,
             DRIVER_FEATURES_SELECT => registers.driver_features_select = value,
-            DRIVER_FEATURES if !self.has(FEATURES_OK) => {
+            DRIVER_FEATURES if !self.is_agreed() => {
                 let select = registers.driver_features_select;
                 set_half(&mut registers.driver_features, select, value);
             }
@@ -300,9 +338,15 @@ impl Transport {
             }
             STATUS if value == 0 => self.power_on(&mut registers),
             STATUS => return self.advance(value, &registers),
-            _ if !self.has(FEATURES_OK) || self.has(NEEDS_RESET) => {}
+            // Linux writes it before the reset that brings a broken device back.
+            GUEST_PAGE_SIZE if self.interface == Interface::Legacy => registers.page_size = value,
+            _ if self.has(NEEDS_RESET) => {}
             _ => {
-                let set_up = self.set_up_queue(offset, value, &mut registers);
+                let set_up = match self.interface {
+                    Interface::Modern if !self.is_agreed() => Ok(()),
+                    Interface::Modern => self.set_up_queue(offset, value, &mut registers),
+                    Interface::Legacy => self.set_up_pages(offset, value, &mut registers),
+                };
                 return set_up.or_else(|_| self.break_down());
             }
         }
@@ -317,7 +361,27 @@ impl Transport {
     }
 
     fn features(&self) -> u64 {
-        FEATURES | self.device.features()
+        match self.interface {
+            Interface::Modern => FEATURES | self.device.features(),
+            Interface::Legacy => LEGACY_FEATURES | self.device.features() & LEGACY_BITS,
+        }
+    }
+
+    /// Whether the driver's features are settled: those of a legacy driver are when it uses the
+    /// device (section 3.1.2).
+    fn is_agreed(&self) -> bool {
+        match self.interface {
+            Interface::Modern => self.has(FEATURES_OK),
+            Interface::Legacy => !self.closed.load(Ordering::SeqCst),
+        }
+    }
+
+    /// What the driver can see of the status.
+    fn visible(&self) -> u32 {
+        match self.interface {
+            Interface::Modern => u32::MAX,
+            Interface::Legacy => !NEEDS_RESET,
+        }
     }
 
     fn has(&self, status: u32) -> bool {
@@ -360,27 +424,67 @@ impl Transport {
         Ok(())
     }
 
+    /// The same for a legacy driver.
+    fn set_up_pages(
+        &self,
+        offset: u32,
+        value: u32,
+        registers: &mut Registers,
+    ) -> Result<(), Broken> {
+        let index = registers.queue_select;
+        let pages = registers.pages.get_mut(index);
+        let (Some(served), Some(pages)) = (self.queues.get(index), pages) else {
+            return Ok(());
+        };
+        match offset {
+            QUEUE_PFN if value == 0 => {
+                lock(&served.queue).reset();
+                pages.first = 0;
+            }
+            _ if pages.first != 0 => {}
+            QUEUE_SIZE => pages.size = value,
+            QUEUE_ALIGN => pages.align = value,
+            QUEUE_PFN => {
+                let place = Pages {
+                    first: value,
+                    ..*pages
+                };
+                let place = place.place(registers.page_size)?;
+                let events = registers.driver_features & EVENT_INDEX != 0;
+                lock(&served.queue).start(&place, events, &self.memory)?;
+                pages.first = value;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// Takes the steps of the initialization that the driver may take. It cannot take one back.
     fn advance(&self, value: u32, registers: &Registers) -> io::Result<()> {
-        let features = registers.driver_features;
-        let agreed = features & !self.features() == 0 && features & VERSION_1 != 0;
         let mut allowed = ACKNOWLEDGE | DRIVER | FAILED;
-        if agreed {
-            allowed |= FEATURES_OK;
-        }
         let status = self.status.load(Ordering::SeqCst);
-        if (status | value & allowed) & FEATURES_OK != 0 {
-            allowed |= DRIVER_OK;
+        match self.interface {
+            Interface::Modern => {
+                let features = registers.driver_features;
+                if features & !self.features() == 0 && features & VERSION_1 != 0 {
+                    allowed |= FEATURES_OK;
+                }
+                if (status | value & allowed) & FEATURES_OK != 0 {
+                    allowed |= DRIVER_OK;
+                }
+            }
+            // There is no such step, but SeaBIOS takes it and wants to read that it has.
+            Interface::Legacy => allowed |= FEATURES_OK | DRIVER_OK,
         }
         let taken = value & allowed;
         let ready = taken & DRIVER_OK != 0 && status & (DRIVER_OK | NEEDS_RESET) == 0;
         if ready {
-            self.device.start(features);
+            self.start(registers);
         }
         self.status.fetch_or(taken, Ordering::SeqCst);
         if ready {
             // Last, because from now on its threads work.
-            self.closed.store(false, Ordering::SeqCst);
+            self.open();
             if self.device.announces_config() {
                 self.interrupt(CHANGED)?;
             }
@@ -388,12 +492,50 @@ impl Transport {
         Ok(())
     }
 
+    /// The features are settled. Does nothing where they have been.
+    fn start(&self, registers: &Registers) {
+        if !self.closed.load(Ordering::SeqCst) {
+            return;
+        }
+        // A legacy driver is not told that it asks for too much.
+        let features = registers.driver_features & self.features();
+        if self.interface == Interface::Legacy {
+            // It may have set its queues up before it wrote them.
+            for served in &self.queues {
+                lock(&served.queue).set_events(features & EVENT_INDEX != 0);
+            }
+        }
+        self.device.start(features);
+    }
+
+    /// "The transitional device MUST support the driver using the device before" it says that it is
+    /// ready (section 3.1.2, legacy interface).
+    fn start_early(&self, served: &Served) {
+        let registers = lock(&self.registers);
+        // A notification from before a reset finds no queue.
+        if !self.has(NEEDS_RESET) && lock(&served.queue).is_ready() {
+            self.start(&registers);
+            self.open();
+        }
+    }
+
+    /// The queues have something to give, unless the device is broken or breaks just now.
+    fn open(&self) {
+        self.closed.store(false, Ordering::SeqCst);
+        if self.has(NEEDS_RESET) {
+            self.closed.store(true, Ordering::SeqCst);
+        }
+    }
+
     /// Waits for a notification of queue `index`, or for something new outside, and serves it.
     pub fn serve(&self, index: usize) -> io::Result<()> {
         let Some(served) = self.queues.get(index) else {
             return Ok(());
         };
-        served.wait()?;
+        let notified = served.wait()?;
+        if notified && self.interface == Interface::Legacy && !self.is_agreed() {
+            self.start_early(served);
+        }
         let mut queue = lock(&served.queue);
         if !queue.is_open() {
             return Ok(());
@@ -425,9 +567,10 @@ impl Transport {
 
     /// From now on only a reset helps.
     fn break_down(&self) -> io::Result<()> {
-        self.closed.store(true, Ordering::SeqCst);
+        // In this order, which `open` relies on.
         let before = self.status.fetch_or(NEEDS_RESET, Ordering::SeqCst);
-        if before & DRIVER_OK != 0 {
+        self.closed.store(true, Ordering::SeqCst);
+        if before & DRIVER_OK != 0 && self.interface == Interface::Modern {
             self.interrupt(CHANGED)?;
         }
         Ok(())

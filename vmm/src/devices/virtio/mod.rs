@@ -7,6 +7,7 @@
 //! | room | knows |
 //! |------|-------|
 //! | [`mmio`] | the registers, and how a driver brings a device up |
+//! | `legacy` | where the queues of a driver from before version 1 are |
 //! | [`queue`] | how to take buffers from a queue, and what a broken one looks like |
 //! | [`blk`] | disks, and the images they are made of |
 //! | [`console`] | what is printed and typed |
@@ -15,6 +16,7 @@
 
 pub mod blk;
 pub mod console;
+mod legacy;
 pub mod mmio;
 pub mod net;
 pub mod queue;
@@ -27,6 +29,19 @@ use abi::layout::{VIRTIO_MMIO_ADDR, VIRTIO_MMIO_MOST_SLOTS, VIRTIO_MMIO_SIZE, VI
 use queue::{Broken, Queue};
 use std::fmt::Debug;
 use std::os::fd::BorrowedFd;
+
+/// Feature: both sides follow version 1 of the specification or later, not what came before it.
+pub const VERSION_1: u64 = 1 << 32;
+
+/// Which of virtio's two interfaces the registers of a device are.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Interface {
+    /// That of version 1 and later; its registers are version 2.
+    #[default]
+    Modern,
+    /// The one before, for drivers that know no other; its registers are version 1.
+    Legacy,
+}
 
 /// What is behind the registers. Processors and the threads of its queues call it at once.
 pub trait Device: Debug + Send + Sync {
@@ -58,7 +73,13 @@ pub trait Device: Debug + Send + Sync {
     /// Writes its configuration at `offset`.
     fn write_config(&self, _offset: u32, _data: &[u8]) {}
 
-    /// The driver is ready and has agreed to these features. No queue is served yet.
+    /// Writes its configuration at `offset` as a legacy driver may, also before it is ready.
+    fn write_legacy_config(&self, offset: u32, data: &[u8]) {
+        self.write_config(offset, data);
+    }
+
+    /// The driver is ready and has agreed to these features: without [`VERSION_1`] it is a legacy
+    /// driver. No queue is served yet.
     fn start(&self, _features: u64) {}
 
     /// Back to power-on. No queue is being served.

@@ -213,6 +213,11 @@ impl Queue {
         Err(Broken::Setup)
     }
 
+    /// From now on, with `events`, the rings say when to notify.
+    pub fn set_events(&mut self, events: bool) {
+        self.rings.set_event_idx(events);
+    }
+
     /// The next chain, if the driver has made one available.
     pub fn take(&mut self, memory: &Memory) -> Result<Option<Chain>, Broken> {
         if !self.is_open() {

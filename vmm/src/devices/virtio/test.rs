@@ -3,7 +3,7 @@
 
 use super::mmio::Transport;
 use super::rng::Rng;
-use super::{Device, Slot, Wiring};
+use super::{Device, Interface, Slot, Wiring};
 use crate::memory::Memory;
 use std::io::Read;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub(super) const WRITE: u16 = 2;
 pub(super) const TABLE_OF_ITS_OWN: u16 = 4;
 
 pub(super) const VERSION_1: u64 = 1 << 32;
-const EVENT_INDEX: u64 = 1 << 29;
+pub(super) const EVENT_INDEX: u64 = 1 << 29;
 
 /// Status after a good start, and what a broken device adds to it.
 pub(super) const RUNNING: u32 = 0xf;
@@ -41,6 +41,11 @@ impl Read for Counting {
     }
 }
 
+/// A device that gives them.
+pub(super) fn rng() -> Box<dyn Device> {
+    Box::new(Rng::new(Box::new(Counting(1))))
+}
+
 /// A driver of one device, whose queue 0 has 8 entries.
 pub(super) struct Driver {
     pub(super) transport: Arc<Transport>,
@@ -51,12 +56,16 @@ pub(super) struct Driver {
 
 impl Driver {
     fn new() -> Self {
-        Self::of(Box::new(Rng::new(Box::new(Counting(1)))))
+        Self::of(rng())
     }
 
     pub(super) fn of(device: Box<dyn Device>) -> Self {
+        Self::with(Interface::Modern, device)
+    }
+
+    pub(super) fn with(interface: Interface, device: Box<dyn Device>) -> Self {
         let memory = Memory::from_ranges(&[(0, SIZE)]).unwrap();
-        let transport = Transport::new(device, memory.clone(), false).unwrap();
+        let transport = Transport::new(interface, device, memory.clone(), false).unwrap();
         Self {
             transport: Arc::new(transport),
             memory,

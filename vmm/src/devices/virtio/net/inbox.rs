@@ -3,7 +3,7 @@
 //!
 //! In: what a read of the wire gives. Out: a frame that the driver takes, behind its header.
 
-use super::{HEADER, MOST_FRAME};
+use super::{HEADER, MOST_FRAME, header};
 use abi::virtio::net::{
     F_GUEST_CSUM, F_GUEST_ECN, F_GUEST_TSO4, F_GUEST_TSO6, HDR_F_NEEDS_CSUM, HDR_GSO_ECN,
     HDR_GSO_NONE, HDR_GSO_TCPV4, HDR_GSO_TCPV6, Header,
@@ -18,6 +18,8 @@ pub struct Inbox {
     bytes: Vec<u8>,
     /// Bytes of the frame and its header; 0 without one.
     length: usize,
+    /// Bytes of its header.
+    header: usize,
 }
 
 impl Inbox {
@@ -26,11 +28,14 @@ impl Inbox {
     pub fn fill(&mut self, mut end: &File, features: u64) -> bool {
         // Not before it is needed: many an end never is.
         self.bytes.resize(HEADER + MOST_FRAME, 0);
+        self.header = header(features);
         while self.length == 0 {
             match end.read(&mut self.bytes) {
                 // Nothing there, or nobody any more.
                 Ok(0) | Err(_) => return false,
-                Ok(length) if length > HEADER && self.is_taken(features) => self.length = length,
+                Ok(length) if length > self.header && self.is_taken(features) => {
+                    self.length = length;
+                }
                 Ok(_) => {}
             }
         }
@@ -42,9 +47,15 @@ impl Inbox {
         self.bytes.get(..self.length).unwrap_or_default()
     }
 
-    /// Says how many buffers the frame fills.
+    /// Bytes of the header.
+    pub fn header(&self) -> usize {
+        self.header
+    }
+
+    /// Says how many buffers the frame fills, where the header has that.
     pub fn set_buffers(&mut self, count: u16) {
-        if let Some(header) = self.header() {
+        let whole = self.header == HEADER;
+        if let Some(header) = self.fields().filter(|_| whole) {
             header.num_buffers = count.into();
         }
     }
@@ -54,7 +65,8 @@ impl Inbox {
         self.length = 0;
     }
 
-    fn header(&mut self) -> Option<&mut Header> {
+    /// The header, the end of which may be frame already.
+    fn fields(&mut self) -> Option<&mut Header> {
         let (header, _) = Header::mut_from_prefix(&mut self.bytes).ok()?;
         Some(header)
     }
@@ -62,7 +74,7 @@ impl Inbox {
     /// Whether a driver with these features takes the frame. One that the host made for a driver
     /// before may be left over.
     fn is_taken(&mut self, features: u64) -> bool {
-        let Some(header) = self.header() else {
+        let Some(header) = self.fields() else {
             return false;
         };
         let mut needed = match header.gso_type & !HDR_GSO_ECN {

@@ -15,7 +15,7 @@ mod test;
 pub use tap::{Error, Tap};
 
 use super::queue::{Broken, Chain, Queue, take_front, take_last};
-use super::{Device, Served};
+use super::{Device, Served, VERSION_1};
 use crate::devices::bus::lock;
 use crate::memory::{Memory, Range};
 use abi::virtio::net::{
@@ -27,6 +27,7 @@ use inbox::Inbox;
 use std::fmt::Debug;
 use std::fs::File;
 use std::io;
+use std::mem::offset_of;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,8 +41,10 @@ const CONTROL_ENTRIES: u16 = 64;
 /// Most frames that are served before the driver hears of them: the first of many does not wait
 /// for the last one.
 const BATCH: u16 = 64;
-/// Bytes before each frame.
+/// Most bytes before each frame.
 const HEADER: usize = size_of::<Header>();
+/// What was agreed to, as kept here: this bit, which is no feature, and the features.
+const READY: u64 = 1 << 63;
 /// Most bytes of a frame: an IP packet of any size behind an Ethernet header with a VLAN tag.
 const MOST_FRAME: usize = 18 + 65_535;
 
@@ -54,6 +57,10 @@ pub trait Wire: Debug + Send + Sync {
     /// From now on frames come as a driver takes them that has agreed to `features`.
     fn offload(&self, features: u64) -> io::Result<()>;
 
+    /// From now on the header before each frame ends after `header` bytes, both ways. At first it is
+    /// all there.
+    fn cut(&self, header: usize) -> io::Result<()>;
+
     /// From now on frames come to the first `pairs` ends.
     fn connect(&self, pairs: u16) -> io::Result<()>;
 }
@@ -63,6 +70,8 @@ pub trait Wire: Debug + Send + Sync {
 pub struct Net {
     wire: Box<dyn Wire>,
     mac: [u8; 6],
+    /// The same, unless a legacy driver has chosen another.
+    station: Mutex<[u8; 6]>,
     /// What the driver has agreed to; nothing before it is ready.
     agreed: AtomicU64,
     /// What each end has given that is not in the driver's buffers yet.
@@ -88,6 +97,7 @@ impl Net {
         Self {
             wire,
             mac,
+            station: Mutex::new(mac),
             agreed: AtomicU64::new(0),
             inboxes,
         }
@@ -116,7 +126,7 @@ impl Net {
 
     fn config(&self) -> Config {
         Config {
-            mac: self.mac,
+            mac: *lock(&self.station),
             status: S_LINK_UP.into(),
             max_virtqueue_pairs: self.pairs().into(),
         }
@@ -158,6 +168,7 @@ impl Net {
         let Some(end) = self.wire.ends().get(pair) else {
             return Ok(Served::default());
         };
+        let header = header(self.agreed.load(Ordering::SeqCst));
         let mut used = false;
         for _ in 0..BATCH {
             let Some(chain) = queue.take(memory)? else {
@@ -165,10 +176,10 @@ impl Net {
             };
             let (readable, writable) = chain.split()?;
             let length = total(&readable);
-            if !writable.is_empty() || length < HEADER as u64 {
+            if !writable.is_empty() || length < header as u64 {
                 return Err(Broken::Buffer);
             }
-            if length <= (HEADER + MOST_FRAME) as u64 {
+            if length <= (header + MOST_FRAME) as u64 {
                 // What the host does not take is lost: an interface that is down, a header that
                 // makes no sense.
                 let _ = memory.send(&readable, end);
@@ -264,14 +275,27 @@ impl Device for Net {
         }
     }
 
+    /// "mac is driver-writable which provided a way for drivers to update the MAC" (section 5.1.4,
+    /// legacy interface). It only has to be there: frames for all stations come in.
+    fn write_legacy_config(&self, offset: u32, data: &[u8]) {
+        let mut station = lock(&self.station);
+        let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+        let places = station.get_mut(offset..).unwrap_or_default();
+        for (place, byte) in places.iter_mut().zip(data) {
+            *place = *byte;
+        }
+    }
+
     fn start(&self, features: u64) {
-        self.agreed.store(features, Ordering::SeqCst);
+        self.agreed.store(READY | features, Ordering::SeqCst);
         // What fails here fails because the interface has gone, and with it the frames.
         let _ = self.wire.connect(1);
+        let _ = self.wire.cut(header(features));
         let _ = self.wire.offload(features);
     }
 
     fn reset(&self) {
+        *lock(&self.station) = self.mac;
         if self.agreed.swap(0, Ordering::SeqCst) == 0 {
             return;
         }
@@ -289,6 +313,15 @@ impl Device for Net {
             Role::Control => self.control(queue, memory),
             Role::Nothing => Ok(Served::default()),
         }
+    }
+}
+
+/// Bytes before each frame of a driver with these features.
+fn header(features: u64) -> usize {
+    if features & (VERSION_1 | F_MRG_RXBUF) == 0 {
+        offset_of!(Header, num_buffers)
+    } else {
+        HEADER
     }
 }
 
@@ -324,7 +357,7 @@ fn place(
             queue.rewind(position);
             return Ok(Placed::Not);
         };
-        let taken = rest.min(capacity(&chain)?);
+        let taken = rest.min(capacity(&chain, inbox.header())?);
         rest -= taken;
         chains.push((chain, u32::try_from(taken).unwrap_or(u32::MAX)));
     }
@@ -351,14 +384,14 @@ fn next(queue: &mut Queue, memory: &Memory) -> Result<Option<Chain>, Broken> {
 }
 
 /// Bytes of a buffer for frames, which has room for a header at least (section 5.1.6.3.1).
-fn capacity(chain: &Chain) -> Result<usize, Broken> {
+fn capacity(chain: &Chain, header: usize) -> Result<usize, Broken> {
     if !chain.parts.iter().all(|part| part.writable) {
         return Err(Broken::Buffer);
     }
     let parts = chain.parts.iter();
     let total: u64 = parts.map(|part| u64::from(part.length)).sum();
     let bytes = usize::try_from(total).unwrap_or(usize::MAX);
-    if bytes < HEADER {
+    if bytes < header {
         return Err(Broken::Buffer);
     }
     Ok(bytes)

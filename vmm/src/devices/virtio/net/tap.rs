@@ -107,6 +107,8 @@ pub struct Tap {
     ends: Vec<File>,
     /// How many of them the host gives frames to.
     connected: Mutex<usize>,
+    /// Bytes of the header before each frame.
+    header: Mutex<usize>,
 }
 
 impl Tap {
@@ -130,11 +132,15 @@ impl Tap {
                 let name = name.clone();
                 move |source| Error::Refused { name, step, source }
             };
-            set_header_size(first).map_err(refused("setting the size of its headers"))?;
+            set_header_size(first, HEADER).map_err(refused("setting the size of its headers"))?;
             set_offload(first, 0).map_err(refused("setting what it leaves to the guest"))?;
         }
         let connected = Mutex::new(ends.len());
-        Ok(Self { ends, connected })
+        Ok(Self {
+            ends,
+            connected,
+            header: Mutex::new(HEADER),
+        })
     }
 }
 
@@ -147,6 +153,15 @@ impl Wire for Tap {
         self.ends
             .first()
             .map_or(Ok(()), |first| set_offload(first, offload(features)))
+    }
+
+    fn cut(&self, header: usize) -> io::Result<()> {
+        let mut now = lock(&self.header);
+        if let Some(first) = self.ends.first().filter(|_| *now != header) {
+            set_header_size(first, header)?;
+            *now = header;
+        }
+        Ok(())
     }
 
     fn connect(&self, pairs: u16) -> io::Result<()> {
@@ -235,8 +250,8 @@ fn attach(end: &File, name: &str, several: bool) -> io::Result<()> {
     }
 }
 
-fn set_header_size(end: &File) -> io::Result<()> {
-    let size = c_int::try_from(HEADER).map_err(io::Error::other)?;
+fn set_header_size(end: &File, bytes: usize) -> io::Result<()> {
+    let size = c_int::try_from(bytes).map_err(io::Error::other)?;
     // SAFETY: the request reads an `int`, which outlives the call.
     ask(unsafe { ioctl_with_ref(end, TUNSETVNETHDRSZ(), &size) })
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A driver of a network device, through the registers, and whoever is at the other end.
 
+use super::super::Interface;
 use super::super::test::{Driver, NEEDS_RESET, NEXT, RUNNING, VERSION_1, WRITE};
 use super::{Net, Wire};
 use std::fs::File;
@@ -22,6 +23,11 @@ const EVENT_INDEX: u64 = 1 << 29;
 const SPACE: u64 = 0x400;
 const BUFFERS: u64 = 0x4000;
 
+/// The address of `queue`. That of the first is not 0, which legacy drivers cannot say.
+fn space(queue: u64) -> u64 {
+    SPACE * (queue + 1)
+}
+
 const OK: u64 = 0;
 const ERR: u64 = 1;
 
@@ -31,6 +37,7 @@ type Part = (u64, u32, u16);
 /// What a device has asked of its wire.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Asked {
+    Cut(usize),
     Offload(u64),
     Connect(u16),
 }
@@ -52,6 +59,11 @@ impl Wire for Sockets {
         Ok(())
     }
 
+    fn cut(&self, header: usize) -> io::Result<()> {
+        self.asked.lock().unwrap().push(Asked::Cut(header));
+        Ok(())
+    }
+
     fn connect(&self, pairs: u16) -> io::Result<()> {
         self.asked.lock().unwrap().push(Asked::Connect(pairs));
         Ok(())
@@ -69,6 +81,10 @@ struct Station {
 
 impl Station {
     fn new(pairs: usize) -> Self {
+        Self::with(Interface::Modern, pairs)
+    }
+
+    fn with(interface: Interface, pairs: usize) -> Self {
         let (mut ends, mut far) = (Vec::new(), Vec::new());
         for _ in 0..pairs {
             let (near, other) = UnixDatagram::pair().unwrap();
@@ -84,7 +100,7 @@ impl Station {
             asked: Arc::clone(&asked),
         };
         Self {
-            driver: Driver::of(Box::new(Net::new(Box::new(wire), MAC))),
+            driver: Driver::with(interface, Box::new(Net::new(Box::new(wire), MAC))),
             far,
             asked,
             available: [0; 5],
@@ -98,11 +114,34 @@ impl Station {
         station
     }
 
+    /// One pair, and a driver from before version 1.
+    fn legacy(features: u32) -> Self {
+        let mut station = Self::with(Interface::Legacy, 1);
+        station.start_legacy(features);
+        station
+    }
+
+    fn start_legacy(&mut self, features: u32) {
+        // With 16 entries and these pages, rings lie as they do otherwise.
+        let page = u32::try_from(SPACE).unwrap();
+        for (register, value) in [(0x70, 0), (0x70, 3), (0x20, features), (0x28, page)] {
+            self.driver.write(register, value);
+        }
+        for queue in 0..2 {
+            self.driver.memory.zero(space(queue.into()), SPACE).unwrap();
+            for (register, value) in [(0x30, queue), (0x38, 16), (0x3c, 0x100), (0x40, queue + 1)] {
+                self.driver.write(register, value);
+            }
+        }
+        self.available = [0; 5];
+        self.driver.write(0x70, 7);
+    }
+
     /// Brings up the first `queues` queues.
     fn start(&mut self, features: u64, queues: u32) {
         self.driver.agree(VERSION_1 | features);
         for queue in 0..queues {
-            let space = SPACE * u64::from(queue);
+            let space = space(queue.into());
             self.driver.memory.zero(space, SPACE).unwrap();
             let low = |address: u64| u32::try_from(address).unwrap();
             for (register, value) in [
@@ -127,7 +166,7 @@ impl Station {
 
     /// Makes parts `(address, length, flags)` available as chain `head`, and says nothing yet.
     fn put(&mut self, queue: u64, head: u16, parts: &[Part]) {
-        let space = SPACE * queue;
+        let space = space(queue);
         for (index, (address, length, flags)) in (head..).zip(parts) {
             let next = usize::from(index - head) + 1 < parts.len();
             let flags = flags | if next { NEXT } else { 0 };
@@ -161,7 +200,7 @@ impl Station {
 
     /// Chains of `queue` given back: their heads and lengths.
     fn used(&self, queue: u64) -> Vec<(u64, u64)> {
-        let ring = SPACE * queue + 0x200;
+        let ring = space(queue) + 0x200;
         let count = self.driver.number(ring + 2, 2);
         let entry = |index| {
             let place = ring + 4 + 8 * (index % 8);
@@ -366,7 +405,8 @@ fn of_many_frames_the_first_do_not_wait_for_the_last() {
 fn the_driver_is_left_what_it_has_agreed_to_and_nothing_else() {
     let agreed = VERSION_1 | GUEST_CSUM | GUEST_TSO4;
     let mut station = Station::started(agreed);
-    assert_eq!(station.asked(), [Asked::Connect(1), Asked::Offload(agreed)]);
+    let asked = [Asked::Connect(1), Asked::Cut(12), Asked::Offload(agreed)];
+    assert_eq!(station.asked(), asked);
     for head in 0..4 {
         station.buffer(head, 64);
     }
@@ -383,8 +423,8 @@ fn the_driver_is_left_what_it_has_agreed_to_and_nothing_else() {
     // A driver that knows nothing of checksums.
     station.start(0, 2);
     let off = [Asked::Connect(1), Asked::Offload(0)];
-    let none = [Asked::Connect(1), Asked::Offload(VERSION_1)];
-    assert_eq!(station.asked(), [off, none].concat());
+    let none = [Asked::Connect(1), Asked::Cut(12), Asked::Offload(VERSION_1)];
+    assert_eq!(station.asked(), [&off[..], &none].concat());
     station.buffer(0, 64);
     station.comes(&frame(1, 0, 10));
     assert_eq!(station.used(0), []);
@@ -414,7 +454,7 @@ fn a_reset_forgets_the_frame_that_waits() {
 fn nothing_is_placed_before_the_driver_is_ready() {
     let mut station = Station::new(1);
     station.comes(&frame(0, 0, 20));
-    assert_eq!(station.bytes(0, 0x400), [0; 0x400]);
+    assert_eq!(station.bytes(space(0), 0x400), [0; 0x400]);
     station.start(0, 2);
     station.buffer(0, 64);
     station.notify(0);
@@ -427,7 +467,7 @@ fn the_driver_says_after_which_buffer_it_wants_an_interrupt() {
     for head in 0..8 {
         station.buffer(head, 64);
     }
-    let event = 0x104 + 2 * 8;
+    let event = space(0) + 0x104 + 2 * 8;
     station.driver.put16(event, 4);
     station.comes(&frame(0, 0, 150));
     assert!(!station.driver.interrupted());
@@ -443,10 +483,10 @@ fn a_driver_without_events_can_do_without_interrupts() {
     let mut station = Station::started(0);
     station.buffer(0, 64);
     station.buffer(1, 64);
-    station.driver.put16(0x100, 1);
+    station.driver.put16(space(0) + 0x100, 1);
     station.comes(&frame(0, 0, 20));
     assert!(!station.driver.interrupted());
-    station.driver.put16(0x100, 0);
+    station.driver.put16(space(0) + 0x100, 0);
     station.comes(&frame(0, 0, 20));
     assert!(station.driver.interrupted());
     assert_eq!(station.used(0).len(), 2);
@@ -534,4 +574,74 @@ fn buffers_of_no_use_break_the_device_until_it_is_reset() {
         station.comes(&frame(0, 0, 30));
         assert!(!station.used(0).is_empty(), "{parts:?}");
     }
+}
+
+#[test]
+fn the_header_of_a_legacy_driver_is_shorter() {
+    let mut station = Station::legacy(0);
+    let asked = [Asked::Connect(1), Asked::Cut(10), Asked::Offload(0)];
+    assert_eq!(station.asked(), asked);
+    // Out.
+    let out = frame(0, 0, 20);
+    station.driver.memory.write(BUFFERS, &out).unwrap();
+    station.put(1, 0, &[(BUFFERS, 10, 0), (BUFFERS + 10, 22, 0)]);
+    station.notify(1);
+    let mut found = [0; 64];
+    assert_eq!(station.far[0].recv(&mut found).unwrap(), 32);
+    assert_eq!(found[..32], out);
+    // In: what would be a number of buffers is frame.
+    station.buffer(0, 64);
+    let frame = [&[0; 10][..], b"\xff\xfe and so on"].concat();
+    station.comes(&frame);
+    assert_eq!(station.used(0), [(0, 22)]);
+    assert_eq!(station.bytes(BUFFERS, 22), frame);
+    // A header alone is no frame, and no room for one.
+    station.buffer(1, 10);
+    station.comes(&[0; 10]);
+    assert_eq!(station.used(0).len(), 1);
+    station.put(1, 1, &[(BUFFERS, 9, 0)]);
+    station.notify(1);
+    station.put(1, 0, &[(BUFFERS, 11, 0)]);
+    station.notify(1);
+    assert_eq!(station.used(1).len(), 1, "broken until it is reset");
+    // With buffers that are merged, it says how many.
+    station.start_legacy(u32::try_from(MERGED).unwrap());
+    assert_eq!(station.asked()[3], Asked::Cut(12));
+    station.buffer(0, 16);
+    station.buffer(1, 64);
+    station.comes(&self::frame(0, 0, 20));
+    assert_eq!(station.used(0), [(0, 16), (1, 16)]);
+    assert_eq!(station.bytes(BUFFERS + 10, 2), [2, 0]);
+}
+
+#[test]
+fn a_legacy_driver_chooses_its_address_before_and_after_it_is_ready() {
+    let station = Station::with(Interface::Legacy, 1);
+    let address = || {
+        let mut config = [0; 8];
+        station.driver.transport.read(0x100, &mut config);
+        config
+    };
+    // Byte by byte, and no further than the address.
+    for (offset, byte) in (0x100..0x108).zip(10..) {
+        station.driver.transport.write(offset, &[byte]).unwrap();
+    }
+    assert_eq!(address(), [10, 11, 12, 13, 14, 15, 1, 0]);
+    station.driver.transport.write(0x104, &[7; 8]).unwrap();
+    assert_eq!(address(), [10, 11, 12, 13, 7, 7, 1, 0]);
+    station.driver.write(0x70, 0);
+    assert_eq!(address()[..6], MAC);
+}
+
+#[test]
+fn a_legacy_driver_without_features_is_forgotten_like_others() {
+    let mut station = Station::legacy(0);
+    station.asked();
+    station.comes(&frame(0, 0, 100));
+    station.driver.write(0x70, 0);
+    assert_eq!(station.asked(), [Asked::Connect(1), Asked::Offload(0)]);
+    station.start_legacy(0);
+    station.buffer(0, 64);
+    station.notify(0);
+    assert_eq!(station.used(0), []);
 }
