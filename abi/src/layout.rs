@@ -120,6 +120,10 @@ pub const SUGGESTED_CMDLINE_ADDR: u32 = 0x2_0000;
 pub const SUGGESTED_LOW_KERNEL_ADDR: u32 = 0x1_0000;
 /// Protected-mode part of a bzImage (`KERNEL_ADDR`).
 pub const SUGGESTED_KERNEL_ADDR: u32 = 0x10_0000;
+/// Where QEMU's loader of multiboot kernels puts the memory map.
+pub const SUGGESTED_MULTIBOOT_MAP_ADDR: u32 = 0x9000;
+/// Where it puts the boot information.
+pub const SUGGESTED_MULTIBOOT_INFO_ADDR: u32 = 0x9500;
 
 // ---- the firmware -----------------------------------------------------------------------------
 

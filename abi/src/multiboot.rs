@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Multiboot 1: what a boot loader hands a kernel.
 //!
-//! Spec: Multiboot Specification 0.6.96, sections 3.2 (machine state) and 3.3 (boot information
-//! format). The kernel is entered in 32-bit protected mode without paging, EAX holding
+//! Spec: Multiboot Specification 0.6.96, sections 3.1 (OS image format), 3.2 (machine state) and 3.3
+//! (boot information format). The kernel is entered in 32-bit protected mode without paging, EAX holding
 //! [`BOOTLOADER_MAGIC`] and EBX the guest-physical address of [`Info`].
 //!
 //! A VMM passes such a kernel in `fw_cfg` as QEMU does (`hw/i386/multiboot.c`): `KERNEL_DATA` is
@@ -16,6 +16,59 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// What EAX holds when the kernel is entered.
 pub const BOOTLOADER_MAGIC: u32 = 0x2bad_b002;
+
+/// What [`Header::magic`] is.
+pub const HEADER_MAGIC: u32 = 0x1bad_b002;
+/// Bytes at the start of an image that the header has to be in, all of it.
+pub const HEADER_REACH: usize = 8192;
+/// What the header's position is a multiple of.
+pub const HEADER_ALIGN: usize = 4;
+/// [`Info::boot_device`] of a kernel from the first hard disk, from no partition of it.
+pub const BOOT_DEVICE_DISK: u32 = 0x8000_ffff;
+
+bitflags! {
+    /// Content of [`Header::flags`]: in bits 0 to 15 what the boot loader has to understand, in the
+    /// others what it may.
+    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+    pub struct HeaderFlags: u32 {
+        /// Modules begin on page boundaries.
+        const PAGE_ALIGN = 1 << 0;
+        /// The memory fields of [`Info`] are there.
+        const MEMORY_INFO = 1 << 1;
+        /// A video mode is wished for.
+        const VIDEO_MODE = 1 << 2;
+        /// The address fields of the header are there.
+        const ADDRESSES = 1 << 16;
+    }
+}
+
+/// What an image has in its first 8 KiB (`multiboot_header`), up to the wish for a video mode.
+/// Addresses are guest-physical; they are there if the flags say so.
+#[derive(
+    Clone, Copy, Debug, Eq, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
+)]
+#[repr(C)]
+pub struct Header {
+    /// [`HEADER_MAGIC`].
+    pub magic: U32,
+    /// [`HeaderFlags`].
+    pub flags: U32,
+    /// Makes the sum of itself, magic and flags zero.
+    pub checksum: U32,
+    /// Where this header goes.
+    pub header_addr: U32,
+    /// Where the first byte to load goes.
+    pub load_addr: U32,
+    /// First address behind what is loaded; 0 for all of the file.
+    pub load_end_addr: U32,
+    /// First address behind what is zero after it; 0 for none.
+    pub bss_end_addr: U32,
+    /// Entry point.
+    pub entry_addr: U32,
+}
+
+const _: () = assert!(size_of::<Header>() == 32);
+const _: () = assert!(core::mem::offset_of!(Header, header_addr) == 12);
 
 bitflags! {
     /// Content of [`Info::flags`]: which fields are valid.

@@ -220,6 +220,12 @@ impl Loopback {
         Ok(())
     }
 
+    /// What failed on the host, if anything.
+    #[must_use]
+    pub fn host_error(&self) -> Option<&str> {
+        self.device.host_error()
+    }
+
     /// Guest-physical memory.
     ///
     /// # Panics

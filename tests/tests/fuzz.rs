@@ -59,6 +59,6 @@ macro_rules! targets {
 }
 
 targets!(
-    bzimage, cmos, directory, e820, ioapic, loader, multiboot, net, pci, pic, pit, registers,
-    smbios, virtio
+    bzimage, cmos, directory, e820, ioapic, kernel, loader, multiboot, net, pci, pic, pit,
+    registers, smbios, virtio
 );

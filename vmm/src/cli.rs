@@ -33,11 +33,11 @@ SIGTERM presses the power button where the guest listens to it; a second one end
 #[derive(Debug, Parser)]
 #[command(name = "microvm", version, after_help = AFTER_HELP)]
 struct Cli {
-    /// Kernel to boot: a bzImage, or an ELF with a PVH entry point
+    /// Kernel to boot: a bzImage, an ELF with a PVH entry point, or a multiboot kernel
     #[arg(long, short_alias = 'k', value_name = "FILE")]
     kernel: Option<PathBuf>,
-    /// Initial RAM disk
-    #[arg(long, value_name = "FILE")]
+    /// Initial RAM disk; of a multiboot kernel its modules with their arguments, between commas
+    #[arg(long, value_name = "FILE|FILE[ ARGUMENTS],...")]
     initrd: Option<PathBuf>,
     /// Kernel command line
     #[arg(

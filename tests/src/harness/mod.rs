@@ -11,6 +11,7 @@ mod directory;
 mod e820;
 mod input;
 mod ioapic;
+mod kernel;
 mod loader;
 mod machine;
 mod multiboot;
@@ -29,6 +30,7 @@ pub use cmos::cmos;
 pub use directory::directory;
 pub use e820::e820;
 pub use ioapic::ioapic;
+pub use kernel::kernel;
 pub use loader::loader;
 pub use multiboot::multiboot;
 pub use net::net;
@@ -43,12 +45,13 @@ pub use virtio::virtio;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     ("bzimage", bzimage),
     ("cmos", cmos),
     ("directory", directory),
     ("e820", e820),
     ("ioapic", ioapic),
+    ("kernel", kernel),
     ("loader", loader),
     ("multiboot", multiboot),
     ("net", net),

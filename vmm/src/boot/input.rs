@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Why a file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +65,7 @@ pub enum Error {
 pub struct Input {
     role: &'static str,
     path: PathBuf,
-    file: File,
+    file: Arc<File>,
     size: u64,
 }
 
@@ -101,7 +102,7 @@ impl Input {
             role,
             path: path.into(),
             size: metadata.len(),
-            file,
+            file: Arc::new(file),
         })
     }
 
@@ -142,6 +143,16 @@ impl Input {
                 source,
             })?;
         Ok(bytes)
+    }
+
+    /// `length` bytes from `offset` on, as item content that stays in the file. The caller has
+    /// checked that the file has them.
+    pub(super) fn part(&self, offset: u64, length: u32) -> Content {
+        Content::File {
+            file: Arc::clone(&self.file),
+            offset,
+            size: length,
+        }
     }
 
     /// Everything from `offset` on, as item content that stays in the file.

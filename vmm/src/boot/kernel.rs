@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Which kernel format it is, what its items are, and where the initrd goes.
 //!
-//! Spec: QEMU `x86_load_linux`: the bzImage header is looked for before the ELF magic.
+//! Spec: QEMU `x86_load_linux`: the bzImage header is looked for before a multiboot header, and that
+//! before the ELF magic.
 
-use super::{Error, Input, Preload, bzimage, elf};
+use super::{Error, Input, Preload, bzimage, elf, multiboot};
 use crate::config::Config;
 use crate::devices::fw_cfg::{Content, Items};
 use crate::devices::virtio::Slot;
 use crate::memory::Layout;
 use abi::fw_cfg::Key;
 use abi::layout::{PAGE_SIZE, VIRTIO_MMIO_SIZE};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What error messages call the kernel.
 pub(super) const KERNEL: &str = "kernel";
@@ -20,18 +21,35 @@ pub(super) const INITRD: &str = "initrd";
 /// How much of a kernel file decides about its format; also the size of SETUP_DATA for an ELF.
 const HEAD_SIZE: u32 = 8192;
 
-/// Adds the kernel's items; gives what must be put into RAM.
+/// What comes of a kernel beside its items.
+#[derive(Default)]
+pub(super) struct Loaded {
+    /// What must be put into RAM.
+    pub preload: Option<Preload>,
+    /// Further files that are read: modules, or the initrd.
+    pub files: Vec<(&'static str, PathBuf)>,
+}
+
+/// Adds the kernel's items.
 pub(super) fn load(
     config: &Config,
     layout: &Layout,
     slots: &[Slot],
     items: &mut Items,
-) -> Result<Option<Preload>, Error> {
+) -> Result<Loaded, Error> {
     let Some(path) = &config.kernel else {
-        return Ok(None);
+        return Ok(Loaded::default());
     };
     let kernel = Input::open(KERNEL, path)?;
     let head = kernel.head(HEAD_SIZE as usize)?;
+    let header = multiboot::find(&head).filter(|found| {
+        // One may also be there for boot loaders that know of 64-bit ELF files.
+        let for_others = found.needs_elf() && elf::is_64_bit(&head);
+        !(for_others || bzimage::is_bzimage(&head))
+    });
+    if let Some(header) = header {
+        return multiboot(&kernel, &header, config, layout, items);
+    }
     // QEMU gives both formats their command line with its NUL.
     let mut cmdline = command_line(config, slots).into_bytes();
     cmdline.push(0);
@@ -40,17 +58,22 @@ pub(super) fn load(
         Some(path) => Some(Input::open(INITRD, path)?),
         None => None,
     };
-    if bzimage::is_bzimage(&head) {
+    let preload = if bzimage::is_bzimage(&head) {
         bzimage(kernel, &head, &cmdline, initrd, layout, items)?;
-        Ok(None)
+        None
     } else if elf::is_elf(&head) {
-        pvh(kernel, head, cmdline, initrd, layout, items).map(Some)
+        Some(pvh(kernel, head, cmdline, initrd, layout, items)?)
     } else {
-        Err(Error::Format {
+        return Err(Error::Format {
             path: path.clone(),
             found: describe(&head),
-        })
-    }
+        });
+    };
+    let initrd = config.initrd.clone().map(|path| (INITRD, path));
+    Ok(Loaded {
+        preload,
+        files: initrd.into_iter().collect(),
+    })
 }
 
 /// What the user wrote, and with `auto-kernel-cmdline` what only the machine knows.
@@ -77,6 +100,29 @@ fn command_line(config: &Config, slots: &[Slot]) -> String {
     }
     words.retain(|word| !word.is_empty());
     words.join(" ")
+}
+
+fn multiboot(
+    kernel: &Input,
+    header: &multiboot::Found,
+    config: &Config,
+    layout: &Layout,
+    items: &mut Items,
+) -> Result<Loaded, Error> {
+    let modules = multiboot::load(kernel, header, config, layout, items);
+    let modules = modules.map_err(|failure| match failure {
+        multiboot::Failure::Input(error) => Error::Input(error),
+        multiboot::Failure::Modules(text) => Error::Modules(text),
+        multiboot::Failure::Problem(problem) => Error::Multiboot {
+            path: kernel.path().into(),
+            problem,
+        },
+    })?;
+    let module = |path| (multiboot::MODULE, path);
+    Ok(Loaded {
+        preload: None,
+        files: modules.into_iter().map(module).collect(),
+    })
 }
 
 fn bzimage(
@@ -204,7 +250,7 @@ fn describe(head: &[u8]) -> String {
         [b'M', b'Z', ..] => "an EFI executable without a Linux boot header".into(),
         [first, ..] if head.len() < bzimage::HEADER_END => {
             format!(
-                "{} bytes, too short for either, the first {first:#04x}",
+                "{} bytes, too short for any of them, the first {first:#04x}",
                 head.len()
             )
         }

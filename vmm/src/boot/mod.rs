@@ -10,6 +10,7 @@ mod e820;
 mod elf;
 mod input;
 mod kernel;
+mod multiboot;
 mod order;
 mod smbios;
 mod table_loader;
@@ -42,10 +43,10 @@ pub enum Error {
     /// A file that cannot be used at all.
     #[error(transparent)]
     Input(#[from] input::Error),
-    /// A kernel that is neither of the two formats.
+    /// A kernel of none of the formats.
     #[error(
-        "kernel {path}: expected a bzImage (\"HdrS\" at offset 0x202) or an ELF file, found \
-         {found}"
+        "kernel {path}: expected a bzImage (\"HdrS\" at offset 0x202), an ELF file or a multiboot \
+         header in the first 8192 bytes, found {found}"
     )]
     Format {
         /// The file.
@@ -69,6 +70,20 @@ pub enum Error {
         /// What is wrong.
         problem: elf::Problem,
     },
+    /// A broken multiboot kernel.
+    #[error("kernel {path}: {problem}")]
+    Multiboot {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: multiboot::Problem,
+    },
+    /// No list of modules.
+    #[error(
+        "--initrd {0}: expected FILE or FILE ARGUMENTS between commas for a multiboot kernel; a comma \
+         in a value is doubled"
+    )]
+    Modules(String),
     /// The initrd and the kernel do not fit into RAM together.
     #[error(
         "initrd {path}: {size} bytes do not fit between the kernel's end at {floor:#x} and \
@@ -163,9 +178,9 @@ pub fn prepare(config: &Config) -> Result<Boot, Error> {
         .collect();
     let mut items = machine_items(config, &layout, &slots)?;
     order::add(config, &slots, &mut items)?;
-    let preload = kernel::load(config, &layout, &slots, &mut items)?;
+    let kernel::Loaded { preload, files } = kernel::load(config, &layout, &slots, &mut items)?;
     items.check()?;
-    spare_the_inputs(config)?;
+    spare_the_inputs(config, &files)?;
     Ok(Boot {
         layout,
         rom,
@@ -178,17 +193,22 @@ pub fn prepare(config: &Config) -> Result<Boot, Error> {
 }
 
 /// Refuses a port that leads into a file which is read, by whatever path.
-fn spare_the_inputs(config: &Config) -> Result<(), Error> {
+fn spare_the_inputs(config: &Config, files: &[(&'static str, PathBuf)]) -> Result<(), Error> {
     let consoles = config.consoles.iter().map(|target| (CONSOLE, target));
     for (option, target) in std::iter::once((SERIAL, &config.serial)).chain(consoles) {
         if let Target::File(path) = target {
-            spare_the_inputs_of(config, option, path)?;
+            spare_the_inputs_of(config, files, option, path)?;
         }
     }
     Ok(())
 }
 
-fn spare_the_inputs_of(config: &Config, option: &'static str, path: &Path) -> Result<(), Error> {
+fn spare_the_inputs_of(
+    config: &Config,
+    files: &[(&'static str, PathBuf)],
+    option: &'static str,
+    path: &Path,
+) -> Result<(), Error> {
     // Where there is no file yet, there is none to lose.
     let identity = |path: &Path| std::fs::metadata(path).map(|it| (it.dev(), it.ino())).ok();
     let Some(output) = identity(path) else {
@@ -200,7 +220,7 @@ fn spare_the_inputs_of(config: &Config, option: &'static str, path: &Path) -> Re
     });
     let mut inputs = std::iter::once((FIRMWARE_IMAGE, &config.bios))
         .chain(config.kernel.iter().map(|path| (kernel::KERNEL, path)))
-        .chain(config.initrd.iter().map(|path| (kernel::INITRD, path)))
+        .chain(files.iter().map(|(role, path)| (*role, path)))
         .chain(config.disks.iter().map(|disk| (DISK_IMAGE, &disk.path)))
         .chain(
             config

@@ -8,20 +8,20 @@ use crate::devices::fw_cfg::FwCfg;
 use std::path::Path;
 use vmm_sys_util::tempdir::TempDir;
 
-const RAM: u64 = 64 << 20;
+pub(super) const RAM: u64 = 64 << 20;
 
-struct Files {
+pub(super) struct Files {
     directory: TempDir,
 }
 
 impl Files {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let directory = TempDir::new_with_prefix(std::env::temp_dir().join("boot-")).unwrap();
         std::fs::write(directory.as_path().join("rom"), vec![0; 0x1_0000]).unwrap();
         Self { directory }
     }
 
-    fn put(&self, name: &str, bytes: &[u8]) -> PathBuf {
+    pub(super) fn put(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.directory.as_path().join(name);
         std::fs::write(&path, bytes).unwrap();
         path
@@ -55,7 +55,7 @@ impl Files {
         }
     }
 
-    fn with_kernel(&self, bytes: &[u8]) -> Config {
+    pub(super) fn with_kernel(&self, bytes: &[u8]) -> Config {
         Config {
             kernel: Some(self.put("kernel", bytes)),
             ..self.config()
@@ -72,12 +72,13 @@ fn refusal(kernel: &[u8]) -> String {
 }
 
 /// The bytes of an item, through the device.
-fn item(items: Items, key: Key) -> Vec<u8> {
+pub(super) fn item(items: Items, key: Key) -> Vec<u8> {
     let size = items.get(key).map_or(0, |content| content.size() as usize);
     let mut device = FwCfg::new(items, None).unwrap();
     let mut bytes = vec![0; size];
     device.write(0, &key.0.to_le_bytes());
     device.read_string(1, 1, &mut bytes);
+    assert_eq!(device.host_error(), None);
     bytes
 }
 
@@ -89,7 +90,7 @@ fn content(items: &Items, name: &str) -> Vec<u8> {
     bytes
 }
 
-fn number(items: &Items, key: Key) -> u64 {
+pub(super) fn number(items: &Items, key: Key) -> u64 {
     let mut table = [0; 8];
     if let Some(fw_cfg::Content::Bytes(bytes)) = items.get(key) {
         table[..bytes.len()].copy_from_slice(bytes);

@@ -22,6 +22,7 @@ pub use net::{MAX_NET_QUEUES, Net, parse_net};
 pub use option_rom::{OptionRom, parse_option_rom};
 pub use smbios::{Smbios, parse_smbios};
 pub use target::{CONSOLE, SERIAL, Target, far_ends, parse_target};
+pub use words::list;
 
 use crate::devices::virtio::Wiring;
 use crate::memory::HUGE_PAGE;
@@ -41,9 +42,9 @@ pub const MAX_MEMORY: u64 = (1 << 46) - RAM_ABOVE_4G_START;
 /// A machine to build and run.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Kernel image: bzImage or PVH ELF.
+    /// Kernel image: bzImage, PVH ELF or multiboot.
     pub kernel: Option<PathBuf>,
-    /// Initial RAM disk.
+    /// Initial RAM disk. Of a multiboot kernel, its modules: `FILE[ ARGUMENTS]` between commas.
     pub initrd: Option<PathBuf>,
     /// Kernel command line.
     pub append: String,

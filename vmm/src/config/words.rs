@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `KEY=VALUE,…`, of which several options are made.
 
-/// Cuts `KEY=VALUE,…` into its pairs. As with QEMU, two commas are one that does not cut. `None` if
-/// a word is no pair.
-pub fn pairs(text: &str) -> Option<Vec<(String, String)>> {
+/// Cuts a text at its commas. As with QEMU, two commas are one that does not cut.
+pub fn list(text: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut rest = text.chars().peekable();
     while let Some(letter) = rest.next() {
@@ -13,11 +12,16 @@ pub fn pairs(text: &str) -> Option<Vec<(String, String)>> {
             word.push(letter);
         }
     }
+    words
+}
+
+/// Cuts `KEY=VALUE,…` into its pairs. `None` if a word is no pair.
+pub fn pairs(text: &str) -> Option<Vec<(String, String)>> {
     let pair = |word: &String| {
         let (key, value) = word.split_once('=')?;
         Some((key.to_owned(), value.to_owned()))
     };
-    words.iter().map(pair).collect()
+    list(text).iter().map(pair).collect()
 }
 
 /// The same where each key comes once: `None` also if one comes twice.

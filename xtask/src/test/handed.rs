@@ -19,8 +19,9 @@ use std::time::Duration;
 pub const COMMAND_LINE: &str = "report console=ttyS0 pci=off";
 const MIB: u64 = 1 << 20;
 
-/// The option ROMs by which SeaBIOS boots a PVH kernel and a bzImage.
+/// The option ROMs by which SeaBIOS boots a PVH kernel, a multiboot kernel and a bzImage.
 pub const PVH_LOADER: &str = "pvh.bin";
+pub const MULTIBOOT_LOADER: &str = "multiboot_dma.bin";
 pub const LINUX_LOADER: &str = "linuxboot_dma.bin";
 
 /// A machine and what it boots.

@@ -7,7 +7,9 @@
 //! oracle's question.
 
 use super::case::{Case, Context, Outcome, Run, Trial, expect};
-use super::handed::{COMMAND_LINE, LINUX_LOADER, PVH_LOADER, monitor, run, stock_monitor};
+use super::handed::{
+    COMMAND_LINE, LINUX_LOADER, MULTIBOOT_LOADER, PVH_LOADER, monitor, run, stock_monitor,
+};
 use super::report::Report;
 use super::stock;
 use crate::host::Kvm;
@@ -93,10 +95,7 @@ pub fn cases() -> Vec<Case> {
 fn cells() -> impl Iterator<Item = Cell> {
     HOSTS.into_iter().flat_map(|host| {
         FIRMWARE.into_iter().flat_map(move |firmware| {
-            let formats = FORMATS
-                .into_iter()
-                .filter(move |format| host.takes(*format));
-            formats.flat_map(move |format| {
+            FORMATS.into_iter().flat_map(move |format| {
                 [true, false].into_iter().map(move |acpi| Cell {
                     firmware,
                     host,
@@ -177,11 +176,6 @@ impl Host {
             Self::Qemu(Board::Q35) => "QEMU q35",
         }
     }
-
-    /// QEMU loads multiboot kernels itself.
-    fn takes(self, format: Format) -> bool {
-        self != Self::Monitor || format != Format::Multiboot
-    }
 }
 
 impl Cell {
@@ -255,6 +249,7 @@ fn on_monitor(
         Firmware::Stock(reference) => {
             let loader = match cell.format {
                 Format::Pvh => PVH_LOADER,
+                Format::Multiboot => MULTIBOOT_LOADER,
                 _ => LINUX_LOADER,
             };
             stock_monitor(context, reference, boot, loader)?

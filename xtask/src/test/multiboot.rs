@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Multiboot kernels on QEMU with our ROM: `report`, and one that lies over the firmware itself.
+//! Multiboot kernels on QEMU and on our monitor with our ROM: `report`, and one that lies over the
+//! firmware itself.
 
 use super::case::{Case, Context, Outcome, Run, Trial, expect};
 use super::report::Report;
-use super::stock;
+use super::{handed, stock};
+use crate::host::Kvm;
 use crate::process::{Bounds, End};
 use crate::qemu::{Boot, Qemu};
 use crate::workspace::write_atomically;
 use abi::debug::FailureCode;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
+
+/// The command line.
+const APPEND: &str = "one two";
 
 /// A machine, what else is on its command line, and the guest.
 const REPORTS: [(&str, &str, &[&str], &str); 5] = [
@@ -31,6 +36,14 @@ const REPORTS: [(&str, &str, &[&str], &str); 5] = [
     ),
 ];
 
+/// The same on our monitor: what else is on its command line, and the guest.
+const ON_MONITOR: [(&str, &[&str], &str); 4] = [
+    ("elf", &[], "report.multiboot"),
+    ("flat", &[], "report-flat.multiboot"),
+    ("no-acpi", &["--machine", "acpi=off"], "report.multiboot"),
+    ("no-dma", &["--fw-cfg-dma", "off"], "report.multiboot"),
+];
+
 /// Load addresses, and whether `fw_cfg` offers DMA: over the stack and all buffers.
 const LOW: [(u32, bool); 3] = [(0x8000, true), (0x8000, false), (0x1000, true)];
 
@@ -41,6 +54,12 @@ pub fn cases() -> Vec<Case> {
         let name = format!("qemu/multiboot-report-{name}");
         cases.push(Case::new(name, move |context, trial| {
             report(context, trial, machine, more, kernel)
+        }));
+    }
+    for (name, words, kernel) in ON_MONITOR {
+        let name = format!("vmm/multiboot-report-{name}");
+        cases.push(Case::new(name, move |context, trial| {
+            on_monitor(context, trial, words, kernel)
         }));
     }
     for (addr, dma) in LOW {
@@ -84,25 +103,60 @@ fn command(
 /// Two modules with their strings, the command line, the map: all as QEMU and the memory say.
 fn report(context: &Context<'_>, trial: &Trial, machine: &str, more: &[&str], guest: &str) -> Run {
     let kernel = context.guest(guest)?;
-    let modules = [vec![0x11; 5000], vec![0x22; 1]];
+    let list = list(context, trial)?;
+    let mut command = command(context, machine, kernel.clone(), APPEND)?;
+    command.arg("-initrd").arg(list.join(",")).args(more);
+    let report = Report::parse(&stock::watched_command(trial, &mut command)?)?;
+    let acpi = !machine.contains("acpi=off");
+    whole(&report, &kernel, &list, acpi)
+}
+
+/// The same where our monitor has loaded the kernel.
+fn on_monitor(context: &Context<'_>, trial: &Trial, more: &[&str], guest: &str) -> Run {
+    if let Kvm::Unusable(why) = &context.kvm {
+        return Err(Outcome::Skipped(why.to_string()));
+    }
+    let kernel = context.guest(guest)?;
+    let list = list(context, trial)?;
+    let boot = Boot {
+        bios: context.rom()?,
+        kernel: kernel.clone(),
+        initrd: Some(list.join(",").into()),
+        append: APPEND.into(),
+        memory: "256M".into(),
+        cpus: 1,
+    };
+    let mut command = handed::monitor(context, &boot)?;
+    command.args(more);
+    let report = Report::parse(&handed::run(trial, &mut command)?)?;
+    whole(&report, &kernel, &list, !more.contains(&"acpi=off"))
+}
+
+fn modules() -> [Vec<u8>; 2] {
+    [vec![0x11; 5000], vec![0x22; 1]]
+}
+
+/// The modules as files, with a word each.
+fn list(context: &Context<'_>, trial: &Trial) -> Result<Vec<String>, Outcome> {
     let directory = context.workspace.target.join("test-inputs");
     let mut list = Vec::new();
-    for (index, bytes) in modules.iter().enumerate() {
+    for (index, bytes) in modules().iter().enumerate() {
         let path = directory.join(format!("{}-{index}", trial.file_name()));
         write_atomically(&path, bytes)?;
         list.push(format!("{} number={index}", path.display()));
     }
-    let mut command = command(context, machine, kernel.clone(), "one two")?;
-    command.arg("-initrd").arg(list.join(",")).args(more);
-    let report = Report::parse(&stock::watched_command(trial, &mut command)?)?;
+    Ok(list)
+}
 
+/// The kernel was told all that there is.
+fn whole(report: &Report, kernel: &Path, list: &[String], acpi: bool) -> Run {
     report.expect("mode", "multiboot")?;
     report.expect("cr0", "0x11")?;
     report.expect("cr4", "0x0")?;
     report.expect("efer", "0x0")?;
     report.expect("multiboot.flags", "0x24d")?;
     report.expect("multiboot.loader", "qboot-rs")?;
-    report.expect("cmdline", &format!("{} one two", kernel.display()))?;
+    report.expect("cmdline", &format!("{} {APPEND}", kernel.display()))?;
     let texts: Vec<_> = report.all("module.text").collect();
     expect(texts == list, || {
         format!("expected the modules {list:?}, found {texts:?}")
@@ -112,7 +166,7 @@ fn report(context: &Context<'_>, trial: &Trial, machine: &str, more: &[&str], gu
         .filter_map(|module| module.split_once(' '))
         .map(|(_, size_and_digest)| size_and_digest.to_owned())
         .collect();
-    let expected: Vec<_> = modules
+    let expected: Vec<_> = modules()
         .iter()
         .map(|bytes| format!("{:#x} {:#x}", bytes.len(), guests::digest(bytes)))
         .collect();
@@ -125,7 +179,7 @@ fn report(context: &Context<'_>, trial: &Trial, machine: &str, more: &[&str], gu
         free == "0x0 0x9f000 0x1" && lower == "0x27c 0x3fc00",
         || format!("expected 636 KiB and 255 MiB of free memory, found {free} and {lower}"),
     )?;
-    let acpi = if machine.contains("acpi=off") { 0 } else { 1 };
+    let acpi = usize::from(acpi);
     expect(report.all("acpi.rsdp").count() == acpi, || {
         format!("expected {acpi} RSDP to be found by a scan")
     })

@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::case::{Case, Context, Outcome, Run, Trial, expect};
+use super::handed;
 use crate::guest::{self, Flavour, Format, Program};
+use crate::host::Kvm;
 use crate::process::{Bounds, End};
 use crate::qemu::{Boot, Qemu};
 use crate::workspace::write_atomically;
@@ -219,7 +221,30 @@ pub fn cases() -> Vec<Case> {
             }));
         }
     }
+    cases.push(Case::new("vmm/program-multiboot-grub", on_monitor));
     cases
+}
+
+/// GRUB, loaded by our monitor.
+fn on_monitor(context: &Context<'_>, trial: &Trial) -> Run {
+    if let Kvm::Unusable(why) = &context.kvm {
+        return Err(Outcome::Skipped(why.to_string()));
+    }
+    let boot = Boot {
+        bios: context.rom()?,
+        kernel: context.program(Program::GrubMultiboot)?,
+        initrd: None,
+        append: String::new(),
+        memory: "128M".into(),
+        cpus: 1,
+    };
+    let output = handed::run(trial, &mut handed::monitor(context, &boot)?)?;
+    for words in GRUB_SAYS {
+        expect(output.contains(words), || {
+            format!("expected `{words}`, found no such words")
+        })?;
+    }
+    Ok(())
 }
 
 fn run(context: &Context<'_>, trial: &Trial, load: &Load, board: &str) -> Run {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! PVH ELF kernels: where their segments go, and where they are entered.
+//! ELF kernels: where their segments go, and where they are entered, by a PVH note or, where a
+//! multiboot header leaves that to it, by the ELF header.
 //!
 //! Spec: System V ABI, "Object Files" and "Program Loading"; Xen `docs/misc/pvh.pandoc` for the
-//! note. Only the headers and notes are read; segments go from the file straight into RAM.
+//! note; QEMU's `load_elf` for entry points. Only the headers and notes are read; segments go from the file straight into RAM.
 
 mod notes;
 mod problem;
@@ -17,8 +18,8 @@ use abi::pvh::{ELF_NOTE_NAME, ELF_NOTE_PHYS32_ENTRY};
 use goblin::container::{Container, Ctx, Endian};
 use goblin::elf::header::{EI_CLASS, EI_DATA, ELFCLASS32, ELFCLASS64, ELFDATA2LSB, ELFMAG};
 use goblin::elf::header::{EM_386, EM_X86_64};
-use goblin::elf::program_header::{PT_LOAD, PT_NOTE};
-use goblin::elf::{Elf, ProgramHeader};
+use goblin::elf::program_header::{PF_X, PT_LOAD, PT_NOTE};
+use goblin::elf::{Elf, Header, ProgramHeader};
 use notes::Notes;
 
 /// Most bytes of notes looked at, in one segment. Linux has a few hundred.
@@ -57,7 +58,8 @@ pub struct Segment {
 }
 
 impl Segment {
-    fn end(&self) -> u64 {
+    /// Guest-physical address after its last byte.
+    pub(super) fn end(&self) -> u64 {
         self.address.saturating_add(self.memory_size)
     }
 }
@@ -77,8 +79,8 @@ pub(super) struct Image {
 
 impl Image {
     pub(super) fn parse(file: &Input, layout: &Layout) -> Result<Self, Failure> {
-        let (context, headers) = program_headers(file)?;
-        let segments = segments(&headers, file.size(), layout)?;
+        let (_, context, headers) = program_headers(file)?;
+        let segments = segments(&headers, file.size(), layout, HIGH_RAM_START)?;
         let entry = entry(file, &headers, context)?;
         let inside = segments
             .iter()
@@ -115,7 +117,26 @@ impl Image {
     }
 }
 
-fn program_headers(file: &Input) -> Result<(Ctx, Vec<ProgramHeader>), Failure> {
+/// Whether the file claims to be one for 64-bit code.
+pub(super) fn is_64_bit(head: &[u8]) -> bool {
+    is_elf(head) && head.get(EI_CLASS) == Some(&ELFCLASS64)
+}
+
+/// Where the segments of a file go, as those of [`Image`] but from 0 on, and the physical address at
+/// which its header has it entered: that is virtual if it is in a segment that is elsewhere then.
+pub(super) fn loaded(file: &Input, layout: &Layout) -> Result<(Vec<Segment>, u64), Failure> {
+    let (header, _, headers) = program_headers(file)?;
+    let segments = segments(&headers, file.size(), layout, 0)?;
+    let entry = header.e_entry;
+    let virtually = headers.iter().find_map(|part| {
+        let loaded = part.p_type == PT_LOAD && part.p_flags & PF_X != 0;
+        let offset = entry.checked_sub(part.p_vaddr)?;
+        (loaded && offset < part.p_filesz).then(|| part.p_paddr.saturating_add(offset))
+    });
+    Ok((segments, virtually.unwrap_or(entry)))
+}
+
+fn program_headers(file: &Input) -> Result<(Header, Ctx, Vec<ProgramHeader>), Failure> {
     // The larger of both header sizes; goblin wants to see all of the header it is told about.
     const HEADER: usize = 64;
     let mut head = file.head(HEADER)?;
@@ -151,13 +172,14 @@ fn program_headers(file: &Input) -> Result<(Ctx, Vec<ProgramHeader>), Failure> {
     }
     let table = file.bytes(header.e_phoff, length)?;
     let headers = ProgramHeader::parse(&table, 0, header.e_phnum.into(), context);
-    Ok((context, headers.map_err(|_| wrong)?))
+    Ok((header, context, headers.map_err(|_| wrong)?))
 }
 
 fn segments(
     headers: &[ProgramHeader],
     file_size: u64,
     layout: &Layout,
+    floor: u64,
 ) -> Result<Vec<Segment>, Problem> {
     let mut segments = Vec::new();
     for (index, header) in headers.iter().enumerate() {
@@ -170,7 +192,7 @@ fn segments(
             file_size: header.p_filesz,
             memory_size: header.p_memsz,
         };
-        check(index, &segment, file_size, layout)?;
+        check(index, &segment, file_size, layout, floor)?;
         segments.push(segment);
     }
     segments.sort_by_key(|segment| segment.address);
@@ -191,7 +213,13 @@ fn segments(
     }
 }
 
-fn check(index: usize, segment: &Segment, size: u64, layout: &Layout) -> Result<(), Problem> {
+fn check(
+    index: usize,
+    segment: &Segment,
+    size: u64,
+    layout: &Layout,
+    floor: u64,
+) -> Result<(), Problem> {
     let Segment {
         address: start,
         file_offset,
@@ -217,7 +245,7 @@ fn check(index: usize, segment: &Segment, size: u64, layout: &Layout) -> Result<
             size,
         });
     }
-    if start < HIGH_RAM_START {
+    if start < floor {
         return Err(Problem::Low { index, start });
     }
     let ram = layout.below_4g();

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 use zerocopy::IntoBytes;
 
 /// Why an item cannot be offered.
@@ -45,12 +46,81 @@ pub enum Content {
     /// Left where it is: part of a file, read when the guest asks for it.
     File {
         /// The file.
-        file: File,
+        file: Arc<File>,
         /// Where the item starts in it.
         offset: u64,
         /// Size of the item in bytes.
         size: u32,
     },
+    /// Several, one behind the other with zeros between them.
+    Joined(Joined),
+}
+
+/// Contents one behind the other, with zeros between them.
+#[derive(Debug, Default)]
+pub struct Joined {
+    /// Where each part begins, and the part: in their order and apart, all below `size`.
+    parts: Vec<(u32, Content)>,
+    size: u32,
+}
+
+/// The bytes that a read takes from a part.
+pub(super) struct Taken<'a> {
+    /// Where they are in what is read.
+    pub at: u32,
+    /// The part.
+    pub part: &'a Content,
+    /// Where they are in the part.
+    pub from: u32,
+    /// How many.
+    pub length: u32,
+}
+
+impl Joined {
+    /// Adds `content` at `position`. `None` if something is there or behind it, or if it would not
+    /// end below 4 GiB.
+    pub fn put(&mut self, position: u32, content: impl Into<Content>) -> Option<()> {
+        let content = content.into();
+        if position < self.size {
+            return None;
+        }
+        self.size = position.checked_add(content.size())?;
+        if content.size() > 0 {
+            self.parts.push((position, content));
+        }
+        Some(())
+    }
+
+    /// Adds zeros until there are `size` bytes.
+    pub fn pad(&mut self, size: u32) {
+        self.size = self.size.max(size);
+    }
+
+    /// Bytes so far.
+    #[must_use]
+    pub fn size(&self) -> u32 {
+        self.size
+    }
+
+    /// What a read of `length` bytes from `position` on takes from the parts; the rest is zero.
+    pub(super) fn taken(&self, position: u32, length: u32) -> impl Iterator<Item = Taken<'_>> {
+        let end = position.saturating_add(length);
+        let before = |(start, part): &(u32, Content)| start + part.size() <= position;
+        let first = self.parts.partition_point(before);
+        let parts = self.parts.get(first..).unwrap_or_default();
+        let parts = parts.iter().take_while(move |(start, _)| *start < end);
+        parts.map(move |(start, part)| {
+            let from = position.saturating_sub(*start);
+            let at = start.saturating_sub(position);
+            let length = (part.size() - from).min(length - at);
+            Taken {
+                at,
+                part,
+                from,
+                length,
+            }
+        })
+    }
 }
 
 impl Content {
@@ -78,6 +148,7 @@ impl Content {
         match self {
             Self::Bytes(bytes) => u32::try_from(bytes.len()).unwrap_or(u32::MAX),
             Self::File { size, .. } => *size,
+            Self::Joined(joined) => joined.size,
         }
     }
 
@@ -101,7 +172,23 @@ impl Content {
                 file.read_exact_at(real, offset.saturating_add(u64::from(position)))
             }
             Self::File { .. } => Ok(()),
+            Self::Joined(joined) => {
+                real.fill(0);
+                let length = u32::try_from(real.len()).unwrap_or(u32::MAX);
+                for taken in joined.taken(position, length) {
+                    let rest = real.get_mut(taken.at as usize..).unwrap_or_default();
+                    let place = rest.get_mut(..taken.length as usize).unwrap_or_default();
+                    taken.part.copy(taken.from, place)?;
+                }
+                Ok(())
+            }
         }
+    }
+}
+
+impl From<Joined> for Content {
+    fn from(joined: Joined) -> Self {
+        Self::Joined(joined)
     }
 }
 

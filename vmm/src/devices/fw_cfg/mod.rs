@@ -16,7 +16,7 @@ mod items;
 #[cfg(test)]
 mod test;
 
-pub use items::{Content, Error, Items};
+pub use items::{Content, Error, Items, Joined};
 
 use crate::memory::Memory;
 use abi::fw_cfg::{
@@ -171,13 +171,15 @@ impl FwCfg {
         self.selection.offset += 1;
         match content {
             Content::Bytes(bytes) => bytes.get(offset as usize).copied().unwrap_or(0),
-            Content::File { .. } => match self.window.get(index, offset, content) {
-                Ok(byte) => byte,
-                Err(error) => {
-                    self.host_error.get_or_insert_with(|| error.to_string());
-                    0
+            Content::File { .. } | Content::Joined(_) => {
+                match self.window.get(index, offset, content) {
+                    Ok(byte) => byte,
+                    Err(error) => {
+                        self.host_error.get_or_insert_with(|| error.to_string());
+                        0
+                    }
                 }
-            },
+            }
         }
     }
 

@@ -34,7 +34,7 @@ fn bench() -> Bench {
     items.set(
         FILE,
         Content::File {
-            file: temp.into_file(),
+            file: temp.into_file().into(),
             offset: 7,
             size: 12,
         },
@@ -273,6 +273,66 @@ fn an_item_behind_a_file_reads_as_its_part_of_the_file() {
 }
 
 #[test]
+fn an_item_of_several_parts_has_zeros_between_them() {
+    let temp = TempFile::new().unwrap();
+    temp.as_file().write_all(b"header:file").unwrap();
+    let file = || Content::File {
+        file: temp.as_file().try_clone().unwrap().into(),
+        offset: 7,
+        size: 4,
+    };
+    let joined = || {
+        let mut joined = Joined::default();
+        joined.put(1, b"one".to_vec()).unwrap();
+        joined.put(4, Vec::new()).unwrap();
+        joined.put(4, file()).unwrap();
+        joined.put(10, b"three".to_vec()).unwrap();
+        joined.pad(17);
+        joined.pad(3);
+        joined
+    };
+    const WHOLE: &[u8; 20] = b"\0onefile\0\0three\0\0\0\0\0";
+    for start in 0..18 {
+        for length in [0, 1, 2, 3, 5, 9, 20] {
+            let memory = Memory::from_ranges(&[(0, 0x1_0000)]).unwrap();
+            let mut items = Items::new();
+            items.set(TEN, joined());
+            let device = FwCfg::new(items, Some(memory.clone())).unwrap();
+            let mut bench = Bench { device, memory };
+            let mut expected = [0; 20];
+            let rest = &WHOLE[start..];
+            let there = rest.len().min(length);
+            expected[..there].copy_from_slice(&rest[..there]);
+            bench.select(TEN);
+            bench.bytes(start);
+            assert_eq!(bench.bytes(length), expected[..length], "{start} {length}");
+            bench.select(TEN);
+            bench.dma(SKIP.bits(), start as u32, 0);
+            let mut bytes = vec![0xaa; length];
+            bench.device.read_string(DATA, 1, &mut bytes);
+            assert_eq!(bytes, expected[..length], "{start} {length}");
+            bench.select(TEN);
+            bench.dma(SKIP.bits(), start as u32, 0);
+            bench.memory.write(BUFFER, &[0xaa; 24]).unwrap();
+            assert_eq!(bench.dma(READ.bits(), length as u32, BUFFER), OK);
+            assert_eq!(bench.memory(BUFFER, length), expected[..length]);
+            assert_eq!(bench.memory(BUFFER + length as u64, 1), [0xaa]);
+        }
+    }
+}
+
+#[test]
+fn parts_are_joined_in_their_order_and_below_4_gib() {
+    let mut joined = Joined::default();
+    joined.put(4, vec![1; 4]).unwrap();
+    assert!(joined.put(7, vec![1]).is_none());
+    assert!(joined.put(u32::MAX, vec![1]).is_none());
+    assert_eq!(joined.size(), 8);
+    joined.put(u32::MAX - 1, vec![1]).unwrap();
+    assert_eq!(joined.size(), u32::MAX);
+}
+
+#[test]
 fn a_file_that_shrank_is_an_error_on_both_paths_and_is_remembered() {
     let temp = TempFile::new().unwrap();
     temp.as_file().write_all(b"short").unwrap();
@@ -281,7 +341,7 @@ fn a_file_that_shrank_is_an_error_on_both_paths_and_is_remembered() {
     items.set(
         FILE,
         Content::File {
-            file: temp.into_file(),
+            file: temp.into_file().into(),
             offset: 0,
             size: 50,
         },
