@@ -53,6 +53,7 @@ fn config(test: &str, machine: Machine, cpus: u32, dma: bool) -> Config {
         rng: true,
         serial: Target::None,
         consoles: Vec::new(),
+        debugcon: Target::None,
         reboot: false,
         no_shutdown: false,
         trace: false,

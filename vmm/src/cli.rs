@@ -4,7 +4,7 @@
 //! Option names follow QEMU's, with two dashes. Values are read by [`crate::config`]; wrong usage
 //! ends the process with status 2, as [`crate::status::Status::Refused`].
 
-use crate::config::{self, CONSOLE, Config, SERIAL};
+use crate::config::{self, CONSOLE, Config, DEBUGCON, SERIAL};
 use crate::description::Format;
 use clap::{Parser, ValueEnum};
 use std::path::PathBuf;
@@ -89,6 +89,15 @@ struct Cli {
     /// [default: stdio where there is no COM1, else no console]
     #[arg(long, value_name = "TARGET")]
     console: Vec<String>,
+    /// Add a debug console at port 0x402, where firmware prints its log, that leads to one of the
+    /// same [default: none, and no such port]
+    #[arg(
+        long,
+        value_name = "TARGET",
+        default_value = "none",
+        hide_default_value = true
+    )]
+    debugcon: String,
     /// End the run when the guest resets (the default)
     #[arg(long, overrides_with = "reboot")]
     no_reboot: bool,
@@ -170,7 +179,8 @@ fn into_config(cli: Cli) -> Result<Config, config::Error> {
     let consoles = cli.console.iter();
     let consoles = consoles.map(|text| config::parse_target(CONSOLE, text));
     let consoles = consoles.collect::<Result<_, _>>()?;
-    let (serial, consoles) = config::far_ends(&machine, serial.transpose()?, consoles);
+    let debugcon = config::parse_target(DEBUGCON, &cli.debugcon)?;
+    let (serial, consoles) = config::far_ends(&machine, serial.transpose()?, consoles, &debugcon);
     Ok(Config {
         kernel: cli.kernel,
         initrd: cli.initrd,
@@ -180,6 +190,7 @@ fn into_config(cli: Cli) -> Result<Config, config::Error> {
         bios: cli.bios.unwrap_or_else(default_bios),
         serial,
         consoles,
+        debugcon,
         machine,
         disks: cli
             .disk
@@ -276,6 +287,8 @@ mod test {
             "pty",
             "--console",
             "unix:u",
+            "--debugcon",
+            "file:d",
             "--reboot",
             "--trace",
             "off",
@@ -295,6 +308,7 @@ mod test {
         assert_eq!(config.bios, PathBuf::from("b"));
         assert_eq!(config.serial, Target::File("s".into()));
         assert_eq!(config.consoles, [Target::Pty, Target::Unix("u".into())]);
+        assert_eq!(config.debugcon, Target::File("d".into()));
         assert!(config.rng);
         let paths: Vec<_> = config.disks.iter().map(|disk| &disk.path).collect();
         assert_eq!(paths, [&PathBuf::from("one"), &PathBuf::from("two")]);
@@ -343,6 +357,7 @@ mod test {
             "--net",
             "--serial",
             "--console",
+            "--debugcon",
             "--fw-cfg",
             "--option-rom",
             "--smbios",

@@ -97,6 +97,17 @@ fn options_change_what_is_there() {
 }
 
 #[test]
+fn a_debug_console_is_there_when_it_leads_somewhere() {
+    let json = "--print-machine=json";
+    let without = described(&[json, "--debugcon", "none"]);
+    assert_eq!(places(&without["ports"], "debugcon"), []);
+    let with = described(&[json, "--debugcon", "file:log"]);
+    assert_eq!(places(&with["ports"], "debugcon"), [(0x402, 0x402)]);
+    let exposed = |machine: &Value| machine["exposed"]["ports"].as_u64().unwrap();
+    assert_eq!(exposed(&with), exposed(&without) + 1);
+}
+
+#[test]
 fn every_item_has_its_key_name_and_size() {
     let machine = described(&[
         "--print-machine=json",

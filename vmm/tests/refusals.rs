@@ -374,6 +374,7 @@ fn a_far_end_of_two_ports_is_refused() {
     for arguments in [
         &["--serial", "stdio", "--console", "stdio"][..],
         &["--console", "stdio", "--console", "stdio"],
+        &["--serial", "stdio", "--debugcon", "stdio"],
         &[
             "--machine",
             "isa-serial=off",

@@ -89,6 +89,7 @@ fn config(size: u64, rom: &TempFile, kernel: &TempFile, initrd: Option<PathBuf>)
         rng: false,
         serial: Target::None,
         consoles: Vec::new(),
+        debugcon: Target::None,
         reboot: false,
         no_shutdown: false,
         trace: false,

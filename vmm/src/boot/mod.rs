@@ -20,7 +20,7 @@ mod test;
 pub use elf::Segment;
 pub use input::Input;
 
-use crate::config::{CONSOLE, Config, SERIAL, Target, UserSource};
+use crate::config::{CONSOLE, Config, DEBUGCON, SERIAL, Target, UserSource};
 use crate::devices::fw_cfg::{self, Items};
 use crate::devices::map::Map;
 use crate::devices::pvpanic::PVPANIC_PORT;
@@ -181,12 +181,15 @@ pub fn prepare(config: &Config) -> Result<Boot, Error> {
     let kernel::Loaded { preload, files } = kernel::load(config, &layout, &slots, &mut items)?;
     items.check()?;
     spare_the_inputs(config, &files)?;
+    let mut map = Map::new(&config.machine, config.wiring(), &slots);
+    if config.debugcon != Target::None {
+        map = map.with_debugcon();
+    }
     Ok(Boot {
         layout,
         rom,
         items,
-        map: Map::new(&config.machine, config.wiring(), &slots)
-            .with(config.trace, config.fw_cfg_dma),
+        map: map.with(config.trace, config.fw_cfg_dma),
         slots,
         preload,
     })
@@ -195,7 +198,8 @@ pub fn prepare(config: &Config) -> Result<Boot, Error> {
 /// Refuses a port that leads into a file which is read, by whatever path.
 fn spare_the_inputs(config: &Config, files: &[(&'static str, PathBuf)]) -> Result<(), Error> {
     let consoles = config.consoles.iter().map(|target| (CONSOLE, target));
-    for (option, target) in std::iter::once((SERIAL, &config.serial)).chain(consoles) {
+    let others = [(SERIAL, &config.serial), (DEBUGCON, &config.debugcon)];
+    for (option, target) in others.into_iter().chain(consoles) {
         if let Target::File(path) = target {
             spare_the_inputs_of(config, files, option, path)?;
         }

@@ -45,6 +45,7 @@ impl Files {
             rng: false,
             serial: Target::None,
             consoles: Vec::new(),
+            debugcon: Target::None,
             reboot: false,
             no_shutdown: false,
             trace: true,

@@ -21,7 +21,7 @@ pub use memory::{Memory, parse_memory};
 pub use net::{MAX_NET_QUEUES, Net, parse_net};
 pub use option_rom::{OptionRom, parse_option_rom};
 pub use smbios::{Smbios, parse_smbios};
-pub use target::{CONSOLE, SERIAL, Target, far_ends, parse_target};
+pub use target::{CONSOLE, DEBUGCON, SERIAL, Target, far_ends, parse_target};
 pub use words::list;
 
 use crate::devices::virtio::Wiring;
@@ -66,6 +66,8 @@ pub struct Config {
     pub serial: Target,
     /// Virtio consoles, behind all other virtio devices, and where they lead.
     pub consoles: Vec<Target>,
+    /// Where the debug console leads; there is one if that is somewhere.
+    pub debugcon: Target,
     /// Whether a guest reset restarts the machine instead of ending the run.
     pub reboot: bool,
     /// Whether the process stays, with the processors stopped, where the guest would end the run.
@@ -137,7 +139,7 @@ pub enum Error {
     #[error("{0} {1}: expected stdio, none, pty, file:PATH or unix:PATH")]
     Target(&'static str, String),
     /// A far end that two ports lead to.
-    #[error("--serial, --console: expected {0} at most once, found it twice")]
+    #[error("--serial, --console, --debugcon: expected {0} at most once, found it twice")]
     TargetTwice(String),
     /// Not a choice of parts.
     #[error(
@@ -292,7 +294,11 @@ impl Config {
                 return Err(Error::TapTwice(net.tap.clone()));
             }
         }
-        target::check(&self.serial, &self.consoles)?;
+        target::check(
+            [&self.serial, &self.debugcon]
+                .into_iter()
+                .chain(&self.consoles),
+        )?;
         let (most, found) = (self.wiring().slots(), self.virtio_devices());
         if found > usize::from(most) {
             return Err(Error::Virtio { most, found });

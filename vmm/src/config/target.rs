@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `--serial` and `--console`: where COM1 and the virtio consoles lead.
+//! `--serial`, `--console` and `--debugcon`: where COM1, the virtio consoles and the debug console
+//! lead.
 
 use super::{Error, Machine};
 use std::path::PathBuf;
@@ -9,6 +10,9 @@ pub const SERIAL: &str = "--serial";
 
 /// The option about virtio consoles.
 pub const CONSOLE: &str = "--console";
+
+/// The option about the debug console.
+pub const DEBUGCON: &str = "--debugcon";
 
 /// A far end.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -37,20 +41,22 @@ pub fn parse_target(option: &'static str, text: &str) -> Result<Target, Error> {
     }
 }
 
-/// Where COM1 and the virtio consoles lead, if the user has said this about them. Standard input
-/// and output are COM1's, or a virtio console's where there is no COM1, unless an option says
-/// where they lead.
+/// Where COM1 and the virtio consoles lead, if the user has said this about them and `debugcon` of
+/// the debug console. Standard input and output are COM1's, or a virtio console's where there is no
+/// COM1, unless an option says where they lead.
 #[must_use]
 pub fn far_ends(
     machine: &Machine,
     serial: Option<Target>,
     mut consoles: Vec<Target>,
+    debugcon: &Target,
 ) -> (Target, Vec<Target>) {
+    let taken = *debugcon == Target::Stdio || consoles.contains(&Target::Stdio);
     let serial = match serial {
         Some(target) => target,
-        None if machine.isa_serial && !consoles.contains(&Target::Stdio) => Target::Stdio,
+        None if machine.isa_serial && !taken => Target::Stdio,
         None => {
-            if consoles.is_empty() {
+            if consoles.is_empty() && !taken {
                 consoles.push(Target::Stdio);
             }
             Target::None
@@ -60,9 +66,9 @@ pub fn far_ends(
 }
 
 /// Refuses what two ports cannot share, whatever each has to say.
-pub(super) fn check(serial: &Target, consoles: &[Target]) -> Result<(), Error> {
+pub(super) fn check<'a>(targets: impl IntoIterator<Item = &'a Target>) -> Result<(), Error> {
     let mut seen = Vec::new();
-    for target in std::iter::once(serial).chain(consoles) {
+    for target in targets {
         let twice = match target {
             Target::Stdio => "stdio".into(),
             Target::File(path) => format!("file:{}", path.display()),
@@ -129,7 +135,12 @@ mod test {
         ];
         for (machine, serial, consoles, expected) in cases {
             let consoles = consoles.into_iter().cloned().collect();
-            assert_eq!(far_ends(machine, serial.cloned(), consoles), expected);
+            let found = far_ends(machine, serial.cloned(), consoles, &none);
+            assert_eq!(found, expected);
+        }
+        for machine in [&with, &without] {
+            let found = far_ends(machine, None, Vec::new(), &stdio);
+            assert_eq!(found, (none.clone(), Vec::new()));
         }
     }
 
@@ -137,17 +148,13 @@ mod test {
     fn what_is_one_thing_leads_to_one_port() {
         let file = || Target::File("a".into());
         let shared = [Target::Pty, Target::None];
-        assert!(check(&Target::None, &[shared.clone(), shared].concat()).is_ok());
-        assert!(check(&file(), &[Target::Unix("a".into()), Target::Stdio]).is_ok());
+        assert!(check(shared.iter().chain(&shared)).is_ok());
+        let apart = [file(), Target::Unix("a".into()), Target::Stdio];
+        assert!(check(&apart).is_ok());
         for target in [file(), Target::Stdio, Target::Unix("a".into())] {
-            let both = [Target::None, target.clone()];
-            for twice in [
-                check(&target, &both),
-                check(&Target::None, &[both.clone(), both].concat()),
-            ] {
-                let sentence = twice.unwrap_err().to_string();
-                assert!(sentence.contains("found it twice"), "{sentence}");
-            }
+            let twice = check(&[target.clone(), Target::None, target]);
+            let sentence = twice.unwrap_err().to_string();
+            assert!(sentence.contains("found it twice"), "{sentence}");
         }
     }
 }

@@ -14,7 +14,8 @@ mod pty;
 mod socket;
 mod stdio;
 
-use crate::config::{CONSOLE, Config, SERIAL, Target};
+use crate::config::{CONSOLE, Config, DEBUGCON, SERIAL, Target};
+use crate::devices::debugcon::Debugcon;
 use crate::devices::serial::Com1;
 use crate::devices::virtio::console::{Size, Wire};
 use pty::Pty;
@@ -41,6 +42,13 @@ pub trait Guest: Debug + Send + Sync {
 impl Guest for Com1 {
     fn feed(&self, bytes: &[u8]) -> io::Result<()> {
         Com1::feed(self, bytes)
+    }
+}
+
+/// It has no way in: what somebody types to the debug console is dropped.
+impl Guest for Debugcon {
+    fn feed(&self, _bytes: &[u8]) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -105,6 +113,8 @@ pub struct FarEnds {
     pub serial: End,
     /// Those of the virtio consoles, in their order.
     pub consoles: Vec<End>,
+    /// The debug console's, if there is one.
+    pub debugcon: Option<End>,
 }
 
 impl FarEnds {
@@ -115,6 +125,10 @@ impl FarEnds {
         Ok(Self {
             serial: End::open(SERIAL, &config.serial)?,
             consoles: consoles.collect::<Result<_, _>>()?,
+            debugcon: match &config.debugcon {
+                Target::None => None,
+                target => Some(End::open(DEBUGCON, target)?),
+            },
         })
     }
 }

@@ -8,6 +8,7 @@
 use super::alarm::Alarm;
 use super::cmos::Cmos;
 use super::debug::{self, Message};
+use super::debugcon::{self, Debugcon};
 use super::fw_cfg::FwCfg;
 use super::interrupts::Interrupts;
 use super::line::Line;
@@ -44,6 +45,7 @@ pub enum Event {
 pub struct Ports {
     map: Vec<Range<u16, AtPorts>>,
     com1: Option<Arc<Com1>>,
+    debugcon: Option<Arc<Debugcon>>,
     cmos: Option<Clocked<Cmos>>,
     fw_cfg: Mutex<FwCfg>,
     /// The 8259 pair.
@@ -82,12 +84,19 @@ impl Ports {
         Self {
             map,
             com1,
+            debugcon: None,
             cmos: cmos.map(Clocked::new),
             fw_cfg: Mutex::new(fw_cfg),
             interrupts: None,
             pit: None,
             alarm: None,
         }
+    }
+
+    /// With a debug console, if there is one.
+    #[must_use]
+    pub fn with_debugcon(self, debugcon: Option<Arc<Debugcon>>) -> Self {
+        Self { debugcon, ..self }
     }
 
     /// With an 8259 pair that is not KVM's, if there is one.
@@ -260,6 +269,7 @@ impl Ports {
             AtPorts::Pit => self.pit.as_ref().map(|pit| lock(&pit.device).read(port)),
             AtPorts::Keyboard => Some(reset::KEYBOARD_STATUS),
             AtPorts::Pvpanic => Some(pvpanic::EVENTS),
+            AtPorts::Debugcon => Some(debugcon::ANSWER),
             AtPorts::Rtc => match &self.cmos {
                 Some(cmos) => Some(self.with_cmos(cmos, |cmos| cmos.read(port))?),
                 None => None,
@@ -329,6 +339,11 @@ impl Ports {
             AtPorts::Com1 => {
                 if let Some(com1) = &self.com1 {
                     com1.write(offset.to_le_bytes()[0], value)?;
+                }
+            }
+            AtPorts::Debugcon => {
+                if let Some(debugcon) = &self.debugcon {
+                    debugcon.print(value)?;
                 }
             }
             // Registers that take no part of an access that begins before them.
@@ -431,6 +446,38 @@ mod test {
             assert_eq!(ports.write(port, 1, &[0xfe]).unwrap(), None, "{port:#x}");
         }
         assert!(screen.0.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_debug_console_says_that_it_is_there_and_prints() {
+        let machine = Machine::default();
+        let map = Map::new(&machine, Wiring::One, &[]).with_debugcon();
+        assert!(map.ports.is_sorted_by(|a, b| a.last < b.first));
+        let screen = Screen::default();
+        let debugcon = Debugcon::new(Box::new(screen.clone()));
+        let fw_cfg = FwCfg::new(Items::new(), None).unwrap();
+        let ports = Ports::new(map.ports, None, None, fw_cfg);
+        let ports = ports.with_debugcon(Some(Arc::new(debugcon)));
+        assert_eq!(read(&ports, 0x402, 1), [0xe9]);
+        assert_eq!(read(&ports, 0x402, 2), [0xe9, 0xff]);
+        assert_eq!(read(&ports, 0x401, 4), [0xff, 0xe9, 0xff, 0xff]);
+        ports.write(0x402, 1, b"one ").unwrap();
+        ports.write(0x402, 2, b"t-w-").unwrap();
+        ports.write(0x401, 4, b"-o--").unwrap();
+        ports.reset().unwrap();
+        ports.write(0x403, 1, b"-").unwrap();
+        assert_eq!(*screen.0.lock().unwrap(), b"one two");
+    }
+
+    #[test]
+    fn a_host_that_takes_no_more_of_a_debug_console_is_an_error() {
+        let map = Map::new(&Machine::default(), Wiring::One, &[]).with_debugcon();
+        let full = std::fs::File::options().write(true).open("/dev/full");
+        let debugcon = Debugcon::new(Box::new(full.unwrap()));
+        let fw_cfg = FwCfg::new(Items::new(), None).unwrap();
+        let ports = Ports::new(map.ports, None, None, fw_cfg);
+        let ports = ports.with_debugcon(Some(Arc::new(debugcon)));
+        assert!(ports.write(0x402, 1, b"x").is_err());
     }
 
     #[test]

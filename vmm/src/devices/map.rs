@@ -16,7 +16,7 @@ use super::reset::{KEYBOARD_STATUS_PORT, RESET_CONTROL_PORT};
 use super::serial::{COM1_IRQ, COM1_PORT, COM1_PORTS};
 use super::virtio::{Slot, Wiring};
 use crate::config::{IrqChip, Machine};
-use abi::debug::{FAILURE_PORT, TRACE_FIRMWARE_PORT, TRACE_KERNEL_PORT};
+use abi::debug::{DEBUG_CONSOLE_PORT, FAILURE_PORT, TRACE_FIRMWARE_PORT, TRACE_KERNEL_PORT};
 use abi::fw_cfg::{PORT_BASE, PORT_COUNT, PORT_DATA, PORT_DMA_HIGH, PORT_SELECTOR};
 use abi::layout::{
     GED_EVENTS_ADDR, GED_REGISTERS_ADDR, IO_APIC_ADDR, IO_APIC_SIZE, IO_APIC2_ADDR,
@@ -38,6 +38,8 @@ pub enum AtPorts {
     Trace,
     /// COM1.
     Com1,
+    /// The debug console.
+    Debugcon,
     /// Where a kernel tells that it has panicked.
     Pvpanic,
     /// Selector and data of `fw_cfg`.
@@ -61,6 +63,7 @@ impl AtPorts {
             Self::Rtc => "rtc",
             Self::Trace => "trace",
             Self::Com1 => "com1",
+            Self::Debugcon => "debugcon",
             Self::Pvpanic => "pvpanic",
             Self::FwCfg => "fw_cfg",
             Self::FwCfgDma => "fw_cfg-dma",
@@ -136,7 +139,7 @@ pub struct Map {
 
 impl Map {
     /// The map of a machine with virtio devices in these slots, and everything that can be switched
-    /// off by itself.
+    /// off by itself but a debug console.
     #[must_use]
     pub fn new(machine: &Machine, wiring: Wiring, slots: &[Slot]) -> Self {
         Self {
@@ -144,6 +147,21 @@ impl Map {
             regions: regions(machine, wiring, slots),
             interrupts: interrupts(machine, slots),
         }
+    }
+
+    /// With a debug console, which is otherwise not there.
+    #[must_use]
+    pub fn with_debugcon(mut self) -> Self {
+        let before = |range: &Range<u16, _>| range.first < DEBUG_CONSOLE_PORT;
+        let place = self.ports.partition_point(before);
+        let range = Range {
+            first: DEBUG_CONSOLE_PORT,
+            last: DEBUG_CONSOLE_PORT,
+            device: AtPorts::Debugcon,
+            in_kvm: false,
+        };
+        self.ports.insert(place, range);
+        self
     }
 
     /// Without ports for trace points unless `traced`, and without DMA unless `dma`.

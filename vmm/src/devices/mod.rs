@@ -12,6 +12,7 @@
 //! | 0x070, 0x071 | [`cmos`] |
 //! | 0x0f4, 0x0f5, 0x51c | [`debug`] |
 //! | 0x3f8–0x3ff | [`serial`] |
+//! | 0x402 | [`debugcon`] |
 //! | 0x505 | [`pvpanic`] |
 //! | 0x510–0x51b | [`fw_cfg`] |
 //!
@@ -30,6 +31,7 @@ pub mod alarm;
 pub mod bus;
 pub mod cmos;
 pub mod debug;
+pub mod debugcon;
 pub mod fw_cfg;
 pub mod ged;
 pub mod interrupts;

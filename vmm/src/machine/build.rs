@@ -14,6 +14,7 @@ use crate::console::End;
 use crate::devices::alarm::Alarm;
 use crate::devices::bus::Ports;
 use crate::devices::cmos::{Cmos, RTC_IRQ, host_clock};
+use crate::devices::debugcon::Debugcon;
 use crate::devices::fw_cfg::FwCfg;
 use crate::devices::ged::Ged;
 use crate::devices::interrupts::Interrupts;
@@ -71,9 +72,15 @@ impl Machine {
         let wake = counter(0)?;
         let com1 = com1(config, &lines, &far_ends.serial)?;
         let port = com1.as_ref().map(|(com1, _)| Arc::clone(com1));
-        let near_end = port.clone().zip(Some(far_ends.serial));
-        let consoles = Consoles::new(near_end, wires.into_iter().zip(far_ends.consoles))?;
-        let ports = clocks(config, &lines, Ports::new(map.ports, port, cmos, fw_cfg))?;
+        let debugcon = far_ends.debugcon.as_ref().map(debugcon).transpose()?;
+        let near_ends = [
+            port.clone().map(|port| (port as _, far_ends.serial)),
+            debugcon.clone().map(|it| it as _).zip(far_ends.debugcon),
+        ];
+        let wires = wires.into_iter().zip(far_ends.consoles);
+        let consoles = Consoles::new(near_ends.into_iter().flatten(), wires)?;
+        let ports = Ports::new(map.ports, port, cmos, fw_cfg).with_debugcon(debugcon);
+        let ports = clocks(config, &lines, ports)?;
         let marks = Arc::new(Marks::new(started));
         let interrupts = lines.interrupts();
         let machine = Self {
@@ -175,6 +182,11 @@ fn com1(config: &Config, lines: &Lines, end: &End) -> Result<Option<(Arc<Com1>, 
     let of_vm = line.try_clone();
     let of_vm = of_vm.map_err(Error::host("creating an event counter"))?;
     Ok(Some((Arc::new(Com1::new(line, end.output()?)), of_vm)))
+}
+
+/// The debug console, which prints to `end`.
+fn debugcon(end: &End) -> Result<Arc<Debugcon>, Error> {
+    Ok(Arc::new(Debugcon::new(end.output()?)))
 }
 
 /// The devices at ports that interrupt by themselves: a timer that is not KVM's, and the clock.

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! COM1 and the virtio consoles, each with its far end, and the threads between them.
+//! COM1, the virtio consoles and the debug console, each with its far end, and the threads between
+//! them.
 //!
 //! One thread a port reads its far end; one more a virtio console prints to it, so that neither
 //! processors nor queues wait. They end with the process: nothing can interrupt a read from a
 //! terminal in good order. A reset of the machine is nothing to them.
 
 use crate::console::{self, Closing, End, Guest};
-use crate::devices::serial::Com1;
 use crate::devices::virtio::console::Wire;
 use crate::processor::{PanicGuard, Shared};
 use crate::report::Ending;
@@ -31,20 +31,21 @@ pub struct Consoles {
 struct Attached {
     end: Arc<End>,
     guest: Arc<dyn Guest>,
-    /// COM1 has none: its processor prints.
+    /// COM1 and the debug console have none: their processor prints.
     wire: Option<Arc<Wire>>,
     _closing: Closing,
 }
 
 impl Consoles {
-    /// Joins the near ends with the far ones, before the machine has any thread.
+    /// Joins the near ends with the far ones, before the machine has any thread: `ports`, which print
+    /// by themselves, and virtio consoles.
     pub fn new(
-        com1: Option<(Arc<Com1>, End)>,
+        ports: impl IntoIterator<Item = (Arc<dyn Guest>, End)>,
         wires: impl IntoIterator<Item = (Wire, End)>,
     ) -> Result<Self, Error> {
         let mut consoles = Self::default();
-        if let Some((com1, end)) = com1 {
-            consoles.add(com1, None, end);
+        for (port, end) in ports {
+            consoles.add(port, None, end);
         }
         for (wire, end) in wires {
             if end.is_stdio() && end.size().is_some() {

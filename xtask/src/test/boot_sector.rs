@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! SeaBIOS boots a disk of our monitor, as it boots one of QEMU's `microvm`: it finds the device by
-//! the DSDT and drives it itself.
+//! the DSDT and drives it itself. What it says meanwhile is on the debug console.
 
 use super::case::{Case, Context, Outcome, Run, Trial, expect};
 use super::handed::run;
+use super::scene::in_order;
 use crate::host::Kvm;
 use crate::oracle::{Board, Reference};
-use crate::workspace::write_atomically;
+use crate::workspace::{read, write_atomically};
 use std::process::{Command, Stdio};
 
 const SECTOR: usize = 512;
@@ -58,6 +59,13 @@ pub fn cases() -> Vec<Case> {
     .collect()
 }
 
+/// What SeaBIOS says to itself, at the port where it does.
+const LOG: [&str; 3] = [
+    "SeaBIOS (version ",
+    "Found QEMU fw_cfg",
+    "Booting from 0000:7c00",
+];
+
 fn boots(context: &Context<'_>, trial: &Trial, parts: &str) -> Run {
     if let Kvm::Unusable(why) = &context.kvm {
         return Err(Outcome::Skipped(why.to_string()));
@@ -66,19 +74,23 @@ fn boots(context: &Context<'_>, trial: &Trial, parts: &str) -> Run {
     let image = context.workspace.target.join("test-inputs/boot-sector");
     write_atomically(&image, &disk())?;
     let disk = format!("path={},readonly=on,bootindex=0", image.display());
+    let log = image.with_file_name(trial.file_name());
     let mut command = Command::new(context.host()?.vmm);
     command
         .arg("--bios")
         .arg(Reference::SeaBios.rom(Board::Microvm))
         .args(["--disk", &disk])
         .args(["--machine", parts])
+        .arg(format!("--debugcon=file:{}", log.display()))
         .stdin(Stdio::null());
     let output = run(trial, &mut command)?;
     let said = String::from_utf8_lossy(TEXT);
     let said = said.trim_end_matches('\0');
     expect(output.contains(said), || {
         format!("expected `{said}`, found no such words")
-    })
+    })?;
+    let log = read(&log)?;
+    in_order(&String::from_utf8_lossy(&log), &LOG)
 }
 
 /// A disk of 1 MiB.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Bad input that our firmware refuses: one sentence on COM1, and our monitor's exit code for it.
+//! Bad input that our firmware refuses: one sentence on COM1 or the debug console, and our monitor's exit code for it.
 //!
 //! What the monitor itself refuses is tested beside it, without a KVM.
 
@@ -21,11 +21,19 @@ struct Refusal {
     arguments: fn(&Context<'_>) -> Result<Vec<String>, Outcome>,
 }
 
-const REFUSALS: [Refusal; 6] = [
+const REFUSALS: [Refusal; 7] = [
     Refusal {
         name: "no-kernel",
         sentence: "qboot-rs: kernel: expected one in fw_cfg, found none",
         arguments: |_| Ok(vec![]),
+    },
+    Refusal {
+        name: "no-kernel-on-the-debug-console",
+        sentence: "qboot-rs: kernel: expected one in fw_cfg, found none",
+        arguments: |_| {
+            let words = ["--machine", "isa-serial=off", "--debugcon", "stdio"];
+            Ok(words.map(String::from).to_vec())
+        },
     },
     Refusal {
         name: "long-command-line",
