@@ -89,14 +89,14 @@ pub fn static_monitor(workspace: &Workspace) -> Result<()> {
     cargo(workspace, "building microvm (static)", &arguments)
 }
 
-/// The program that makes taps of several queues, for the same.
-pub fn static_tap_maker(workspace: &Workspace) -> Result<PathBuf> {
+/// One of the monitor's example programs, for the same.
+pub fn static_example(workspace: &Workspace, name: &str) -> Result<PathBuf> {
     toolchain::ensure_target(STATIC)?;
     let mut arguments = vec!["--package", "vmm", "--release", "--target", STATIC];
-    arguments.extend(["--example", "tap"]);
-    cargo(workspace, "building tap (static)", &arguments)?;
+    arguments.extend(["--example", name]);
+    cargo(workspace, &format!("building {name} (static)"), &arguments)?;
     let directory = workspace.target.join(STATIC).join("release/examples");
-    Ok(directory.join("tap"))
+    Ok(directory.join(name))
 }
 
 /// Builds one bare-metal binary and returns the linked file.

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod build;
 mod check;
 mod error;
@@ -52,6 +53,8 @@ enum Verb {
     Lab(lab::Args),
     /// Test every promise: on the host, on our monitor, on QEMU and in the lab
     Test(test::Args),
+    /// Compare the speed of a disk of our monitor with that of one of QEMU's, in the lab
+    Bench(bench::Args),
     /// Look for input that breaks a promise
     Fuzz(fuzz::Args),
     /// Count the ROM's bytes by room, and hold each to its budget
@@ -80,6 +83,7 @@ fn dispatch(verb: &Verb) -> Result<ExitCode> {
         Verb::Guest(args) => guest::run(&workspace, args),
         Verb::Run(args) => run::run(&workspace, args),
         Verb::Lab(args) => lab::run(&workspace, args),
+        Verb::Bench(args) => bench::run(&workspace, args),
         Verb::Fuzz(args) => fuzz::run(&workspace, args),
         Verb::Size(args) => size::run(&workspace, args),
         Verb::Test(args) => return test::run(&workspace, args),

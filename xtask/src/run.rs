@@ -190,6 +190,7 @@ fn in_lab(
         work: Work::Shell,
         memory_mib: lab::memory_mib(&boot.memory),
         terminal,
+        seconds: None,
     };
     job.command(&lab::microvm(boot));
     let watched = lab::boot_patiently(workspace, "run", &job, Accelerator::Tcg, true, |remark| {

@@ -4,7 +4,7 @@
 # the machine as qboot_rs.exit, qboot_rs.poweroff, qboot_rs.button or qboot_rs.panic on the kernel
 # command line says. With qboot_rs.login root logs in on hvc0, without a password; with
 # qboot_rs.sizes it says the first two sizes of hvc0; with qboot_rs.root=DEVICE it goes on to the
-# init on that disk.
+# init on that disk. A /program is run first.
 /bin/busybox mkdir -p /proc /sys /dev /tmp /root
 /bin/busybox mount -t proc proc /proc
 /bin/busybox mount -t sysfs sysfs /sys
@@ -23,6 +23,7 @@ if [ -n "$disk" ]; then
     /bin/busybox mount -t ext4 "$disk" /root && exec /bin/busybox switch_root /root /sbin/init
 fi
 echo "QBOOT-RS: init reached cpus=$(/bin/busybox grep -c '^processor' /proc/cpuinfo)"
+[ ! -x /program ] || /program
 said() {
     /bin/busybox grep -qw "$1" /proc/cmdline
 }

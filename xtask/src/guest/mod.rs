@@ -225,11 +225,30 @@ pub fn console_initrd(workspace: &Workspace) -> Result<PathBuf> {
     )
 }
 
+/// The same with what the cloud kernel needs for disks, and a program to run.
+pub fn program_initrd(workspace: &Workspace, program: &Path, name: &str) -> Result<PathBuf> {
+    let program = read(program)?;
+    let modules = Flavour::Cloud.disk_modules();
+    with_more(workspace, Flavour::Cloud, &modules, name, |initramfs| {
+        initramfs.program("program", &program)
+    })
+}
+
 fn with_modules(
     workspace: &Workspace,
     flavour: Flavour,
     modules: &[&str],
     name: &str,
+) -> Result<PathBuf> {
+    with_more(workspace, flavour, modules, name, |_| Ok(()))
+}
+
+fn with_more(
+    workspace: &Workspace,
+    flavour: Flavour,
+    modules: &[&str],
+    name: &str,
+    more: impl FnOnce(&mut Initramfs) -> io::Result<()>,
 ) -> Result<PathBuf> {
     let directory = kernel_directory(workspace, flavour, false)?;
     let bytes = modules
@@ -241,7 +260,7 @@ fn with_modules(
         for (module, bytes) in modules.iter().zip(&bytes) {
             initramfs.file(&format!("modules/{module}"), bytes)?;
         }
-        Ok(())
+        more(initramfs)
     })
 }
 

@@ -62,6 +62,7 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         work: Work::Shell,
         memory_mib: args.memory,
         terminal,
+        seconds: None,
     };
     if !args.shell {
         let command = if args.command.is_empty() {
@@ -163,7 +164,7 @@ pub fn boot(
         command.stdin(Stdio::null());
     }
     let how = Watch {
-        bounds: bounds(mode),
+        bounds: bounds(mode, job.seconds),
         echo,
         released_by: job.terminal.then_some(match job.work {
             Work::Shell => outer::SHELL_PROMPT,
@@ -212,8 +213,8 @@ pub fn boot_patiently(
     }
 }
 
-fn bounds(mode: Accelerator) -> Bounds {
-    match mode {
+fn bounds(mode: Accelerator, seconds: Option<u32>) -> Bounds {
+    let usual = match mode {
         Accelerator::Icount { .. } => Bounds {
             silence: Duration::from_secs(150),
             total: Duration::from_secs(400),
@@ -222,6 +223,11 @@ fn bounds(mode: Accelerator) -> Bounds {
             silence: Duration::from_secs(90),
             total: Duration::from_secs(300),
         },
+    };
+    let wanted = Duration::from_secs(seconds.unwrap_or(0).into());
+    Bounds {
+        total: usual.total.max(2 * wanted),
+        ..usual
     }
 }
 

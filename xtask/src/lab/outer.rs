@@ -28,6 +28,8 @@ pub struct Job {
     pub memory_mib: u32,
     /// The user's terminal reaches the command.
     pub terminal: bool,
+    /// Seconds that the command may take, if not as many as usual.
+    pub seconds: Option<u32>,
 }
 
 /// What runs in the outer machine.
@@ -159,10 +161,10 @@ fn script(job: &Job, mode: Accelerator) -> String {
                 // The inner machine alone says what its keys mean.
                 format!("stty raw -echo\n{words}\n")
             } else {
-                let seconds = match mode {
+                let seconds = job.seconds.unwrap_or(match mode {
                     Accelerator::Icount { .. } => COUNTED_SECONDS,
                     _ => PLAIN_SECONDS,
-                };
+                });
                 format!("timeout -s KILL {seconds} {words} </dev/null\n")
             }
         }
@@ -181,6 +183,7 @@ mod test {
             work: Work::Shell,
             memory_mib: 2048,
             terminal,
+            seconds: None,
         };
         job.command(&["microvm".into(), "--append".into(), "a b".into()]);
         job

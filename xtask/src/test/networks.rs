@@ -143,7 +143,7 @@ fn files(context: &Context<'_>) -> Result<Vec<PathBuf>, Outcome> {
     let workspace = context.workspace;
     Ok(vec![
         guest::tun_module(workspace)?,
-        build::static_tap_maker(workspace)?,
+        build::static_example(workspace, "tap")?,
         workspace.root.join("xtask/src/test/network.sh"),
     ])
 }

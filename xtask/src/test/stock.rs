@@ -270,6 +270,7 @@ fn job(context: &Context<'_>, words: &[String], memory: &str) -> Result<Job, Out
         work: Work::Shell,
         memory_mib: lab::memory_mib(memory),
         terminal: false,
+        seconds: None,
     };
     job.command(words);
     Ok(job)
