@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 const BLOCK: u64 = 4096;
+const BYTES: usize = 4096;
 /// Blocks of the disk that are used, each as often as the other.
 const BLOCKS: u64 = 1024;
 /// How many requests are under way at once, and how often a pattern is run.
@@ -17,7 +18,7 @@ const DEPTHS: [u64; 2] = [1, 8];
 
 /// A buffer that direct access takes.
 #[repr(C, align(4096))]
-struct Block([u8; BLOCK as usize]);
+struct Block([u8; BYTES]);
 
 #[derive(Clone, Copy)]
 struct Pattern {
@@ -91,7 +92,7 @@ fn measure(path: &str) -> Result<()> {
 
 /// Does part `part` of `parts` of all blocks.
 fn run(disk: &File, pattern: Pattern, part: u64, parts: u64) -> Result<()> {
-    let mut block = Block([0; BLOCK as usize]);
+    let mut block = Block([0; BYTES]);
     let each = BLOCKS / parts;
     for index in part * each..(part + 1) * each {
         // An odd factor reaches every block once; neighbours are far from each other.

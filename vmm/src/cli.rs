@@ -72,7 +72,7 @@ struct Cli {
     /// be repeated
     #[arg(
         long,
-        value_name = "path=FILE[,readonly=on][,direct=on][,serial=TEXT][,queues=N][,bootindex=N]"
+        value_name = "path=FILE[,readonly=on][,direct=on][,aio=auto|io_uring|threads][,serial=TEXT][,queues=N][,bootindex=N]"
     )]
     disk: Vec<String>,
     /// Add a virtio network device behind a tap interface of the host; may be repeated

@@ -6,10 +6,11 @@
 //! only file that knows `serde`.
 
 use crate::boot::Boot;
-use crate::config::{Config, Virtio};
+use crate::config::{Config, Disk, Virtio};
 use crate::devices::fw_cfg::{self, FwCfg};
 use crate::devices::map::{InMemory, Interrupting, Range};
 use crate::devices::pic;
+use crate::devices::virtio::blk;
 use crate::memory::Kind;
 use serde::Serialize;
 use std::fmt::{self, Display, Formatter};
@@ -36,6 +37,8 @@ pub struct Description {
     pub ports: Vec<Place<u16>>,
     /// Interrupts.
     pub interrupts: Vec<Interrupt>,
+    /// Disks, in the order in which the guest finds them.
+    pub disks: Vec<Image>,
     /// Items of `fw_cfg`.
     pub fw_cfg: Vec<Item>,
     /// How much of it a guest can reach: each a place where something might be wrong.
@@ -68,6 +71,15 @@ pub struct Interrupt {
     pub pin: u32,
     /// The input of the 8259 pair, if there is one and it is connected.
     pub pic: Option<u32>,
+}
+
+/// What a disk is made of.
+#[derive(Debug, Serialize)]
+pub struct Image {
+    /// The image.
+    pub path: String,
+    /// How its data would go to and from this host: what `aio=auto` means here.
+    pub aio: &'static str,
 }
 
 /// An item of `fw_cfg`.
@@ -144,6 +156,7 @@ impl Description {
             ports: places(&map.ports, |device| device.name()),
             interrupts: interrupts.collect(),
             exposed,
+            disks: config.disks.iter().map(image).collect(),
             fw_cfg: items(&FwCfg::new(boot.items, None)?),
         })
     }
@@ -165,6 +178,17 @@ fn name_of(device: &Virtio<'_>) -> &'static str {
         Virtio::Net(_) => "virtio-net",
         Virtio::Rng => "virtio-rng",
         Virtio::Console(_) => "virtio-console",
+    }
+}
+
+fn image(disk: &Disk) -> Image {
+    Image {
+        path: disk.path.display().to_string(),
+        aio: if blk::uses_io_uring(disk) {
+            "io_uring"
+        } else {
+            "threads"
+        },
     }
 }
 
@@ -227,6 +251,12 @@ impl Display for Description {
                 Some(input) => writeln!(f, ", 8259 input {input}")?,
                 None => writeln!(f)?,
             }
+        }
+        if !self.disks.is_empty() {
+            writeln!(f, "disks:")?;
+        }
+        for disk in &self.disks {
+            writeln!(f, "  {} aio={}", disk.path, disk.aio)?;
         }
         writeln!(f, "fw_cfg:")?;
         for item in &self.fw_cfg {

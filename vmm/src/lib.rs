@@ -113,7 +113,7 @@ impl Error {
 pub fn run(config: &Config, started: Instant) -> Result<Report, Error> {
     config.validate()?;
     let boot = boot::prepare(config)?;
-    let disks = config.disks.iter().map(blk::Image::open);
+    let disks = config.disks.iter().map(blk::Blk::open);
     let disks = disks.collect::<Result<Vec<_>, _>>()?;
     let taps = config.nets.iter().map(net::Tap::open);
     let taps = taps.collect::<Result<Vec<_>, _>>()?;

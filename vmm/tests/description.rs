@@ -126,16 +126,28 @@ fn every_item_has_its_key_name_and_size() {
 #[test]
 fn text_and_json_say_the_same() {
     let directory = directory();
-    let text = run(directory.as_path(), &["--print-machine"]).stdout;
-    let text = String::from_utf8(text).unwrap();
-    let machine = described(&["--print-machine=json"]);
+    let disks = [
+        "--disk",
+        "path=a,aio=threads",
+        "--disk",
+        "path=b,aio=io_uring",
+    ];
+    let text = run(
+        directory.as_path(),
+        &[&["--print-machine"], &disks[..]].concat(),
+    );
+    let text = String::from_utf8(text.stdout).unwrap();
+    let machine = described(&[&["--print-machine=json"], &disks[..]].concat());
+    assert!(text.contains("disks:\n  a aio=threads\n  b aio=io_uring\n"));
+    assert_eq!(machine["disks"][0]["aio"], "threads");
+    assert_eq!(machine["disks"][1]["path"], "b");
     let exposed = &machine["exposed"];
     let sentence = format!(
         "exposed: {} ports in {} ranges, {} MMIO regions\n",
         exposed["ports"], exposed["port_ranges"], exposed["mmio_regions"]
     );
     assert!(text.ends_with(&sentence), "{text}");
-    let lists = ["memory", "mmio", "ports", "interrupts", "fw_cfg"];
+    let lists = ["memory", "mmio", "ports", "interrupts", "disks", "fw_cfg"];
     let entries = lists.map(|list| machine[list].as_array().unwrap().len());
     let lines = text.lines().filter(|line| line.starts_with("  ")).count();
     assert_eq!(lines, entries.iter().sum::<usize>());

@@ -247,6 +247,11 @@ fn one_image_is_not_two_writable_disks() {
     let other = format!("path={}", link.display());
     let line = bench.refused(&["--disk", &one, "--disk", &other]);
     assert!(line.contains("expected nobody else to use it, found it in use"));
+    let symbolic = bench.path("symbolic");
+    std::os::unix::fs::symlink(&image, &symbolic).unwrap();
+    let third = format!("path={},aio=threads", symbolic.display());
+    let line = bench.refused(&["--disk", &one, "--disk", &third]);
+    assert!(line.contains("expected nobody else to use it, found it in use"));
     let read_only = format!("{other},readonly=on");
     let line = bench.refused(&["--disk", &one, "--disk", &read_only]);
     assert!(line.contains("expected nobody else to write to it, found it in use"));

@@ -4,8 +4,9 @@
 use super::input::Input;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use vmm::config::Disk;
-use vmm::devices::virtio::blk::{Blk, Image};
+use std::time::{Duration, Instant};
+use vmm::config::{Aio, Disk};
+use vmm::devices::virtio::blk::Blk;
 use vmm::devices::virtio::console::{Console, Size, Wire};
 use vmm::devices::virtio::mmio::Transport;
 use vmm::devices::virtio::rng::Rng;
@@ -18,6 +19,8 @@ const TABLE: u64 = 0x1000;
 const AVAILABLE: u64 = 0x2000;
 const USED: u64 = 0x3000;
 const BUFFER: u64 = 0x8000;
+/// How long the host gets for a request.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Addresses that a driver may mean, or may not.
 const PLACES: [u64; 8] = [
     0,
@@ -162,7 +165,19 @@ impl Driver {
         self.put(AVAILABLE + 2, &[1, 0]);
         self.write(0x50, self.queue.into());
         self.serve();
+        // The host may still be at it.
+        let begin = Instant::now();
+        while !self.is_answered() && begin.elapsed() < PATIENCE {
+            std::thread::yield_now();
+            self.serve();
+        }
         self.answer()
+    }
+
+    fn is_answered(&self) -> bool {
+        let mut used = [0; 2];
+        self.memory.read(USED + 2, &mut used).expect("memory");
+        used != [0; 2]
     }
 
     fn answer(&self) -> u32 {
@@ -184,7 +199,9 @@ impl Driver {
 pub fn virtio(data: &[u8]) {
     for interface in [Interface::Modern, Interface::Legacy] {
         entropy(interface, data);
-        disk(interface, data);
+        disk(interface, data, Aio::Threads);
+        // The same where the kernel has no io_uring.
+        disk(interface, data, Aio::Auto);
         console_input(interface, data);
         console_output(interface, data);
     }
@@ -206,7 +223,7 @@ fn entropy(interface: Interface, data: &[u8]) {
 }
 
 /// Steps of a driver of a disk, whose image keeps its size and what is written to it at last.
-fn disk(interface: Interface, data: &[u8]) {
+fn disk(interface: Interface, data: &[u8], aio: Aio) {
     const SECTORS: u64 = 32;
     let file = TempFile::new().expect("an image");
     file.as_file()
@@ -216,12 +233,13 @@ fn disk(interface: Interface, data: &[u8]) {
         path: file.as_path().into(),
         read_only: false,
         direct: false,
+        aio,
         serial: "fuzz".into(),
         queues: 2,
         boot_index: None,
     };
-    let image = Image::open(&disk).expect("an image");
-    let driver = Driver::new(interface, Box::new(Blk::new(image, &disk)), 0);
+    let device = Blk::open(&disk).expect("an image");
+    let driver = Driver::new(interface, Box::new(device), 0);
     drive(&driver, data, 1 << 9);
     // A write of sector 3.
     let header = [&[1, 0, 0, 0, 0, 0, 0, 0, 3][..], &[0; 7]].concat();

@@ -8,6 +8,18 @@ use std::path::PathBuf;
 /// Most queues of a disk. Each has a thread.
 pub const MAX_DISK_QUEUES: u16 = 64;
 
+/// How a disk's data goes to and from the host.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Aio {
+    /// By io_uring where the kernel has it, and otherwise by the threads of the queues.
+    #[default]
+    Auto,
+    /// By io_uring: the host does many requests of a queue at once.
+    IoUring,
+    /// By the thread of each queue, one request after the other.
+    Threads,
+}
+
 /// A virtio block device.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Disk {
@@ -17,6 +29,8 @@ pub struct Disk {
     pub read_only: bool,
     /// Whether the host's page cache is left out.
     pub direct: bool,
+    /// How its data goes to and from the host.
+    pub aio: Aio,
     /// What it says who it is: at most 20 bytes.
     pub serial: String,
     /// Queues: at least one.
@@ -32,6 +46,7 @@ pub fn parse_disk(text: &str) -> Result<Disk, Error> {
         path: PathBuf::new(),
         read_only: false,
         direct: false,
+        aio: Aio::Auto,
         serial: String::new(),
         queues: 1,
         boot_index: None,
@@ -42,6 +57,14 @@ pub fn parse_disk(text: &str) -> Result<Disk, Error> {
             "path" if !value.is_empty() => disk.path = PathBuf::from(&value),
             "readonly" => disk.read_only = switch()?,
             "direct" => disk.direct = switch()?,
+            "aio" => {
+                disk.aio = match value.as_str() {
+                    "auto" => Aio::Auto,
+                    "io_uring" => Aio::IoUring,
+                    "threads" => Aio::Threads,
+                    _ => return Err(refuse()),
+                }
+            }
             "serial" if value.len() <= ID_BYTES && value.bytes().all(|b| b.is_ascii_graphic()) => {
                 disk.serial.clone_from(&value);
             }
@@ -65,9 +88,16 @@ mod test {
         let disk = parse_disk("path=a,,b=c").unwrap();
         assert_eq!(disk.path, PathBuf::from("a,b=c"));
         assert_eq!(
-            (disk.read_only, disk.direct, disk.queues),
-            (false, false, 1)
+            (disk.read_only, disk.direct, disk.queues, disk.aio),
+            (false, false, 1, Aio::Auto)
         );
+        for (word, aio) in [
+            ("auto", Aio::Auto),
+            ("io_uring", Aio::IoUring),
+            ("threads", Aio::Threads),
+        ] {
+            assert_eq!(parse_disk(&format!("path=x,aio={word}")).unwrap().aio, aio);
+        }
         let disk = parse_disk(
             "serial=12345678901234567890,queues=64,bootindex=7,direct=on,path=x,readonly=on",
         )
@@ -94,6 +124,7 @@ mod test {
             "path=x,serial=123456789012345678901",
             "path=x,serial=\u{e9}",
             "path=x,path=y",
+            "path=x,aio=native",
             "path=x,cache=none",
         ] {
             let sentence = parse_disk(text).unwrap_err().to_string();

@@ -14,7 +14,7 @@ mod smbios;
 mod target;
 mod words;
 
-pub use disk::{Disk, MAX_DISK_QUEUES, parse_disk};
+pub use disk::{Aio, Disk, MAX_DISK_QUEUES, parse_disk};
 pub use file::{UserFile, UserSource, parse_user_file};
 pub use machine::{IrqChip, Machine, parse_machine};
 pub use memory::{Memory, parse_memory};
@@ -165,9 +165,9 @@ pub enum Error {
     SerialAlone,
     /// Not a description of a disk.
     #[error(
-        "--disk {0}: expected path=FILE, and at most readonly=on|off, direct=on|off, serial=TEXT \
-         of up to {ID_BYTES} ASCII characters, queues=N from 1 to {MAX_DISK_QUEUES} and bootindex=N, \
-         each once, between commas; a comma in a value is doubled"
+        "--disk {0}: expected path=FILE, and at most readonly=on|off, direct=on|off, \
+         aio=auto|io_uring|threads, serial=TEXT of up to {ID_BYTES} ASCII characters, queues=N \
+         from 1 to {MAX_DISK_QUEUES} and bootindex=N, each once, between commas; a comma in a value is doubled"
     )]
     Disk(String),
     /// Not a description of a network device.

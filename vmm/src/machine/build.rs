@@ -23,7 +23,7 @@ use crate::devices::line::Line;
 use crate::devices::mmio::Mmio;
 use crate::devices::pit::{self, PIT_IRQ, Pit};
 use crate::devices::serial::{COM1_IRQ, Com1};
-use crate::devices::virtio::blk::{Blk, Image};
+use crate::devices::virtio::blk::Blk;
 use crate::devices::virtio::console::{Console, Wire};
 use crate::devices::virtio::mmio::Transport;
 use crate::devices::virtio::net::{Net, Tap};
@@ -115,20 +115,19 @@ struct Virtio {
 /// The virtio devices; they are made of these, and consoles lead to `far_ends`.
 fn virtio(
     config: &Config,
-    images: Vec<Image>,
+    disks: Vec<Blk>,
     taps: Vec<Tap>,
     far_ends: &[End],
 ) -> Result<Virtio, Error> {
-    let mut images = images.into_iter();
+    let mut disks = disks.into_iter();
     let mut taps = taps.into_iter().enumerate();
     let mut far_ends = far_ends.iter();
     let mut virtio = Virtio::default();
     let devices = &mut virtio.devices;
     for device in config.virtio() {
         match device {
-            config::Virtio::Disk(disk) => {
-                let image = images.next().map(|image| Blk::new(image, disk));
-                devices.extend(image.map(|blk| Box::new(blk) as Box<dyn Device>));
+            config::Virtio::Disk(_) => {
+                devices.extend(disks.next().map(|blk| Box::new(blk) as Box<dyn Device>));
             }
             config::Virtio::Net(net) => {
                 let tap = taps.next();

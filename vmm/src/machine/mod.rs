@@ -14,7 +14,7 @@ mod threads;
 use crate::console::FarEnds;
 use crate::devices::line::Line;
 use crate::devices::serial::Com1;
-use crate::devices::virtio::blk::Image;
+use crate::devices::virtio::blk::Blk;
 use crate::devices::virtio::net::Tap;
 use crate::hypervisor::{Controllers, Kvm};
 use crate::memory::Memory;
@@ -29,8 +29,8 @@ use std::time::Instant;
 /// What devices are made of, opened, in the order in which the user named it.
 #[derive(Debug)]
 pub struct Backends {
-    /// The disks' images.
-    pub disks: Vec<Image>,
+    /// The disks.
+    pub disks: Vec<Blk>,
     /// The network devices' taps.
     pub taps: Vec<Tap>,
     /// The far ends of COM1 and of the consoles.

@@ -13,7 +13,7 @@ use std::os::fd::AsRawFd;
 use vm_memory::{GuestAddress, GuestMemoryBackend};
 
 /// Most pieces that the host takes at once (`UIO_MAXIOV`).
-const MOST_PIECES: usize = 1024;
+pub(super) const MOST_PIECES: usize = 1024;
 
 impl Memory {
     /// Fills `ranges`, one after the other, with what is at `offset` of `file`.
@@ -88,7 +88,7 @@ impl Memory {
     }
 
     /// The host memory behind `ranges`. It stays mapped as long as `self` lives.
-    fn pieces(&self, ranges: &[Range]) -> io::Result<Vec<libc::iovec>> {
+    pub(super) fn pieces(&self, ranges: &[Range]) -> io::Result<Vec<libc::iovec>> {
         let mut pieces = Vec::with_capacity(ranges.len());
         for range in ranges {
             let start = self.claim(range.address, range.length);
@@ -109,7 +109,7 @@ impl Memory {
 }
 
 /// What is left of `pieces` without their first `done` bytes.
-fn advance(pieces: &mut [libc::iovec], mut done: usize) -> &mut [libc::iovec] {
+pub(super) fn advance(pieces: &mut [libc::iovec], mut done: usize) -> &mut [libc::iovec] {
     let mut whole = 0;
     for piece in pieces.iter_mut() {
         if done < piece.iov_len {

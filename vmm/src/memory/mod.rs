@@ -12,12 +12,16 @@ mod files;
 mod layout;
 #[allow(unsafe_code)] // makes several views of one mapping; each block carries its proof
 mod mapping;
+#[allow(unsafe_code)] // what the host does meanwhile has no safe wrapper; each block is proved
+mod ring;
 
 pub use backing::{Backing, HUGE_PAGE};
 pub use layout::{Kind, Layout, Piece};
+pub use ring::{Action, Ring, probe as probe_ring};
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use vm_memory::{
     Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryError, GuestMemoryMmap, GuestMemoryRegion,
@@ -110,7 +114,7 @@ pub struct Range {
 /// All memory of one machine. Cloning gives another handle on the same bytes.
 #[derive(Clone, Debug)]
 pub struct Memory {
-    view: GuestMemoryMmap,
+    view: Arc<GuestMemoryMmap>,
 }
 
 impl Memory {
@@ -124,7 +128,7 @@ impl Memory {
             return Err(Error::Host { most, found });
         }
         Ok(Self {
-            view: mapping::machine(layout, backing)?,
+            view: Arc::new(mapping::machine(layout, backing)?),
         })
     }
 
@@ -136,7 +140,9 @@ impl Memory {
             .map(|(start, size)| (GuestAddress(*start), *size))
             .collect();
         GuestMemoryMmap::from_ranges(&ranges)
-            .map(|view| Self { view })
+            .map(|view| Self {
+                view: Arc::new(view),
+            })
             .map_err(|error| Error::Reserve {
                 size,
                 reason: error.to_string(),

@@ -49,6 +49,36 @@ reboot)
     sync
     mount -o remount,ro / && reboot -f
     ;;
+storm)
+    count=$(($(cat /boots || echo 0) + 1))
+    echo "$count" >/boots
+    say "boot $count"
+    [ "$count" -eq 1 ] && number
+    sync
+    if [ "$count" -eq 3 ]; then
+        md5sum -c /sum && say 'data is whole'
+        finish
+    fi
+    # Writes and reads of which many are under way when the machine is reset.
+    mount -o remount,ro /
+    for _ in 1 2; do
+        cat /dev/vda >/dev/null &
+        dd if=/dev/vda of=/dev/vda bs=4096 conv=notrunc 2>/dev/null &
+    done
+    sleep 0.2
+    reboot -f
+    ;;
+shrink)
+    say 'waiting'
+    # The kernel has to ask the disk again each time.
+    while dd if=/dev/vda bs=4096 skip=4095 count=1 >/dev/null 2>&1; do
+        echo 3 >/proc/sys/vm/drop_caches
+        sleep 0.1
+    done
+    echo 3 >/proc/sys/vm/drop_caches
+    dd if=/dev/vda bs=4096 count=512 >/dev/null 2>&1 && say 'a read has failed, the others are as before'
+    poweroff -f
+    ;;
 button)
     number
     await_button

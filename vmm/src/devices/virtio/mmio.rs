@@ -16,6 +16,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
@@ -131,9 +132,10 @@ impl Events {
             let event = EpollEvent::new(events, data);
             epoll.ctl(ControlOperation::Add, descriptor, event)
         };
-        add(notified.as_raw_fd(), EventSet::IN, Self::NOTIFIED)?;
-        // Told once of each: what is left outside for want of buffers wakes nobody by itself.
+        // Told once of each: what is left outside for want of buffers wakes nobody by itself, and
+        // nobody has to read a counter.
         let once = EventSet::IN | EventSet::EDGE_TRIGGERED;
+        add(notified.as_raw_fd(), once, Self::NOTIFIED)?;
         add(outside.as_raw_fd(), once, Self::OUTSIDE)?;
         let patience = if blocking { -1 } else { 0 };
         Ok(Self { epoll, patience })
@@ -164,11 +166,7 @@ impl Served {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let mut found = found.iter().take(count);
-        let notified = found.any(|event| event.data() == Events::NOTIFIED);
-        if notified {
-            self.notified.read()?;
-        }
-        Ok(notified)
+        Ok(found.any(|event| event.data() == Events::NOTIFIED))
     }
 }
 
@@ -254,8 +252,8 @@ impl Transport {
     /// under way.
     fn power_on(&self, registers: &mut Registers) {
         self.closed.store(true, Ordering::SeqCst);
-        for served in &self.queues {
-            lock(&served.queue).reset();
+        for index in 0..self.queues.len() {
+            self.stop_queue(index);
         }
         self.device.reset();
         registers.places.fill(Place::default());
@@ -268,6 +266,20 @@ impl Transport {
         registers.queue_select = 0;
         self.status.store(0, Ordering::SeqCst);
         self.interrupt_status.store(0, Ordering::SeqCst);
+    }
+
+    /// Takes a queue out of use. When it returns, nothing of it is under way: what the driver had
+    /// made available gets no answer, and its memory is no longer touched.
+    fn stop_queue(&self, index: usize) {
+        /// How long the host gets until it is asked again.
+        const PAUSE: Duration = Duration::from_micros(100);
+        if let Some(served) = self.queues.get(index) {
+            let mut queue = lock(&served.queue);
+            queue.reset();
+            while !self.device.settle(index) {
+                std::thread::sleep(PAUSE);
+            }
+        }
     }
 
     /// A guest read at `offset` from the first register. What is no register is zero.
@@ -400,11 +412,12 @@ impl Transport {
         let (Some(served), Some(place)) = (self.queues.get(index), places) else {
             return Ok(());
         };
+        if offset == QUEUE_READY && value == 0 {
+            self.stop_queue(index);
+            return Ok(());
+        }
         let mut queue = lock(&served.queue);
         if queue.is_ready() {
-            if offset == QUEUE_READY && value == 0 {
-                queue.reset();
-            }
             return Ok(());
         }
         let high = (offset >> 2) & 1;
@@ -438,7 +451,7 @@ impl Transport {
         };
         match offset {
             QUEUE_PFN if value == 0 => {
-                lock(&served.queue).reset();
+                self.stop_queue(index);
                 pages.first = 0;
             }
             _ if pages.first != 0 => {}

@@ -85,8 +85,15 @@ pub trait Device: Debug + Send + Sync {
     /// Back to power-on. No queue is being served.
     fn reset(&self) {}
 
-    /// Serves queue `index` after a notification, or when there is something new outside. It ends soon after the queue has been closed,
-    /// which gives nothing from then on.
+    /// Forgets what of queue `index` has ended meanwhile. Gives whether nothing of it is under way any
+    /// more, anywhere. The queue gives and takes nothing.
+    fn settle(&self, _index: usize) -> bool {
+        true
+    }
+
+    /// Serves queue `index` after a notification, or when there is something new outside. It ends soon
+    /// after the queue has been closed, which gives nothing from then on; what it leaves under way then
+    /// is for [`Self::settle`].
     fn serve(&self, index: usize, queue: &mut Queue, memory: &Memory) -> Result<Served, Broken>;
 }
 

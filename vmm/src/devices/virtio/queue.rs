@@ -267,6 +267,12 @@ impl Queue {
         self.rings.next_avail()
     }
 
+    /// How many chains were given back, modulo 2^16.
+    #[must_use]
+    pub fn given_back(&self) -> u16 {
+        self.rings.next_used()
+    }
+
     /// Leaves the chains that were taken since [`Self::position`] said `position`, none of which was
     /// given back, to be taken again.
     pub fn rewind(&mut self, position: u16) {

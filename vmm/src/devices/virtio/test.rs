@@ -2,11 +2,13 @@
 //! A driver, good and hostile, through the registers.
 
 use super::mmio::Transport;
+use super::queue::{Broken, Queue};
 use super::rng::Rng;
-use super::{Device, Interface, Slot, Wiring};
+use super::{Device, Interface, Served, Slot, Wiring};
 use crate::memory::Memory;
 use std::io::Read;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
@@ -158,6 +160,11 @@ impl Driver {
         self.available += 1;
         self.put16(AVAILABLE + 2, self.available);
         self.notify();
+    }
+
+    /// Whether everything that was offered has come back.
+    pub(super) fn has_all(&self) -> bool {
+        self.number(USED + 2, 2) == u64::from(self.available)
     }
 
     pub(super) fn notify(&self) {
@@ -483,6 +490,49 @@ fn no_sequence_of_accesses_panics() {
             _ => driver.write(offset, value),
         }
         driver.read(offset);
+    }
+}
+
+/// A device whose host is slow: it has something under way, each time for so many looks.
+#[derive(Debug)]
+struct Slow(Arc<AtomicU32>);
+
+impl Device for Slow {
+    fn kind(&self) -> u32 {
+        4
+    }
+
+    fn queue_sizes(&self) -> Vec<u16> {
+        vec![8]
+    }
+
+    fn settle(&self, _index: usize) -> bool {
+        let looks = self
+            .0
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |looks| {
+                looks.checked_sub(1)
+            });
+        looks.is_err()
+    }
+
+    fn serve(&self, _: usize, _: &mut Queue, _: &Memory) -> Result<Served, Broken> {
+        Ok(Served::default())
+    }
+}
+
+#[test]
+fn a_reset_waits_for_what_is_under_way_elsewhere() {
+    let looks = Arc::new(AtomicU32::new(0));
+    let driver = Driver::of(Box::new(Slow(Arc::clone(&looks))));
+    let stop_queue = |driver: &Driver| driver.write(0x44, 0);
+    let reset = |driver: &Driver| driver.write(0x70, 0);
+    let reset_machine = |driver: &Driver| driver.transport.reset();
+    for way in [&stop_queue as &dyn Fn(&Driver), &reset, &reset_machine] {
+        driver.restart(VERSION_1);
+        looks.store(3, Ordering::SeqCst);
+        way(&driver);
+        assert_eq!(looks.load(Ordering::SeqCst), 0);
+        assert_eq!(driver.read(0x44), 0);
     }
 }
 

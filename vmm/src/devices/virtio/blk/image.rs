@@ -6,12 +6,14 @@
 //! destroy it. Locks are advisory; other programs have to ask, too.
 
 use crate::config::Disk;
-use crate::memory::{Memory, Range};
+use crate::memory::{Action, Memory, Range, Ring};
 use abi::virtio::blk::SECTOR_SIZE;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Seek, SeekFrom};
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::PathBuf;
+use std::sync::Arc;
 use vmm_sys_util::fallocate::{FallocateMode, fallocate};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
@@ -64,6 +66,16 @@ pub enum Error {
         /// What was needed.
         expected: &'static str,
     },
+    /// No io_uring, which was asked for.
+    #[error(
+        "disk image {path}: expected io_uring for aio=io_uring, found none that works: {source}"
+    )]
+    Ring {
+        /// The image.
+        path: PathBuf,
+        /// The host's words.
+        source: io::Error,
+    },
 }
 
 /// A buffer for direct access, which wants addresses that are multiples of a block.
@@ -74,7 +86,8 @@ struct Page([u8; 4096]);
 /// An open image.
 #[derive(Debug)]
 pub struct Image {
-    file: File,
+    path: PathBuf,
+    file: Arc<File>,
     size: u64,
     block: u64,
     read_only: bool,
@@ -147,7 +160,8 @@ impl Image {
             });
         }
         Ok(Self {
-            file,
+            path: path(),
+            file: Arc::new(file),
             size,
             block,
             read_only: disk.read_only,
@@ -171,6 +185,31 @@ impl Image {
     #[must_use]
     pub fn is_read_only(&self) -> bool {
         self.read_only
+    }
+
+    /// A ring for at most `most` transfers at once, which writes to `event` after each.
+    pub fn ring<T>(&self, event: BorrowedFd<'_>, most: u16) -> io::Result<Ring<T>> {
+        Ring::new(Arc::clone(&self.file), event, most)
+    }
+
+    /// What there is to say about an error of the host's.
+    pub fn sentence(&self, action: Action, error: &io::Error) -> String {
+        let found = match (error.kind(), self.file.metadata()) {
+            (io::ErrorKind::UnexpectedEof, Ok(now)) => {
+                format!("expected {} bytes, found {}", self.size, now.len())
+            }
+            _ => error.to_string(),
+        };
+        let what = match action {
+            Action::Read(offset) => format!("reading at {offset}"),
+            Action::Write { offset, .. } => format!("writing at {offset}"),
+            Action::Flush => "flushing".to_owned(),
+        };
+        format!(
+            "disk image {}: {what}: {found}; the guest is told of an error, as of all others that \
+             may follow",
+            self.path.display()
+        )
     }
 
     /// Fills `ranges` with what is at `offset`.
@@ -240,12 +279,12 @@ impl Image {
 
     fn allocate(&self, mode: FallocateMode, offset: u64, length: u64) -> io::Result<()> {
         // The size of the file stays.
-        fallocate(&self.file, mode, true, offset, length)
+        fallocate(&*self.file, mode, true, offset, length)
             .map_err(|error| io::Error::from_raw_os_error(error.errno()))
     }
 
     /// Whether the host moves data between these ranges and the file itself.
-    fn takes(&self, ranges: &[Range]) -> bool {
+    pub fn takes(&self, ranges: &[Range]) -> bool {
         let fits = |number: u64| number.is_multiple_of(self.block);
         !self.direct || ranges.iter().all(|r| fits(r.address) && fits(r.length))
     }

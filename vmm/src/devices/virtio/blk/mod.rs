@@ -1,26 +1,33 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The block device: a disk made of an [`Image`].
+//! The block device: a disk made of an image of the host's.
 //!
 //! Spec: VIRTIO 1.2, section 5.2. Several queues, all alike. What a driver may not ask for gets an
 //! error in the request's status; only a request without room for a header or a status breaks the
-//! device.
+//! device. Reads, writes and flushes are the host's work where there is io_uring: then the thread of a
+//! queue hands them over and answers them in the order in which they are done.
 
 mod image;
 #[cfg(test)]
 mod test;
 
-pub use image::{Error, Image};
+pub use image::Error;
 
 use super::queue::{Broken, Chain, Queue, take_front, take_last};
 use super::{Device, Served};
-use crate::config::Disk;
-use crate::memory::{Memory, Range};
+use crate::config::{Aio, Disk};
+use crate::devices::bus::lock;
+use crate::memory::{Action, Memory, Range, Ring, probe_ring};
 use abi::virtio::blk::{
     Config, DEVICE_ID, F_BLK_SIZE, F_CONFIG_WCE, F_DISCARD, F_FLUSH, F_MQ, F_RO, F_SEG_MAX,
     F_WRITE_ZEROES, Header, ID_BYTES, S_IOERR, S_OK, S_UNSUPP, SECTOR_SIZE, SEGMENT_UNMAP, Segment,
     T_DISCARD, T_FLUSH, T_GET_ID, T_IN, T_OUT, T_WRITE_ZEROES,
 };
+use image::Image;
+use rustix::event::{EventfdFlags, eventfd};
+use std::io::{self, Write};
 use std::mem::offset_of;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -42,12 +49,42 @@ const WRITEBACK: usize = offset_of!(Config, writeback);
 #[derive(Debug)]
 pub struct Blk {
     image: Image,
+    /// One a queue, or none at all.
+    lanes: Vec<Lane>,
     serial: [u8; ID_BYTES],
     queues: u16,
     /// What the driver has agreed to.
     agreed: AtomicU64,
     /// Writes become stable by a flush, and not by themselves.
     writeback: AtomicBool,
+    /// The user has heard of an error of the host's.
+    told: AtomicBool,
+}
+
+/// By which the host serves a queue while its thread does something else.
+#[derive(Debug)]
+struct Lane {
+    ring: Mutex<Ring<Asked>>,
+    /// What the host writes to when something is done.
+    event: OwnedFd,
+}
+
+impl Lane {
+    fn new(image: &Image) -> io::Result<Self> {
+        let event = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
+        let ring = Mutex::new(image.ring(event.as_fd(), ENTRIES)?);
+        Ok(Self { ring, event })
+    }
+}
+
+/// Whether `disk` is served by io_uring, as far as that is the kernel's decision.
+#[must_use]
+pub fn uses_io_uring(disk: &Disk) -> bool {
+    match disk.aio {
+        Aio::Threads => false,
+        Aio::IoUring => true,
+        Aio::Auto => probe_ring().is_ok(),
+    }
 }
 
 /// Why a request fails: its status.
@@ -59,36 +96,86 @@ const IOERR: Failure = Failure(S_IOERR);
 /// The device does not know such a request.
 const UNSUPP: Failure = Failure(S_UNSUPP);
 
-impl From<std::io::Error> for Failure {
-    fn from(_: std::io::Error) -> Self {
-        // Which one it was has no way to the driver.
-        IOERR
+/// A request, whose data begins where the header and ends where the status was.
+#[derive(Debug)]
+struct Request {
+    header: Header,
+    readable: Vec<Range>,
+    writable: Vec<Range>,
+    /// Guest-physical address of its status.
+    status: u64,
+}
+
+/// A request that somebody works on.
+#[derive(Debug)]
+struct Asked {
+    chain: Chain,
+    action: Action,
+    /// Guest-physical address of its status.
+    status: u64,
+    /// Bytes of data that the device writes.
+    writes: u64,
+}
+
+impl Request {
+    fn new(chain: &Chain, memory: &Memory) -> Result<Self, Broken> {
+        let (mut readable, mut writable) = chain.split()?;
+        let mut header = Header::new_zeroed();
+        take_front(&mut readable, header.as_mut_bytes(), memory)?;
+        let status = take_last(&mut writable)?;
+        Ok(Self {
+            header,
+            readable,
+            writable,
+            status,
+        })
     }
 }
 
-/// What a request asks for: whatever comes in the second and fourth field is not checked yet.
-#[derive(Debug)]
-struct Request<'a> {
-    header: &'a Header,
-    readable: &'a [Range],
-    writable: &'a [Range],
+/// Writes the status of a request into whose data `writes` bytes go. Gives how many bytes were
+/// written, from the first on.
+fn conclude(
+    status: u64,
+    writes: u64,
+    result: &Result<(), Failure>,
+    memory: &Memory,
+) -> Result<u32, Broken> {
+    let (code, written) = match result {
+        Ok(()) => (S_OK, word(writes).saturating_add(1)),
+        // Of the data nobody knows, and the status is behind it.
+        Err(Failure(code)) => (*code, u32::from(writes == 0)),
+    };
+    let told = memory.write(status, &[code]);
+    told.map_err(|_| Broken::Memory)?;
+    Ok(written)
 }
 
 impl Blk {
-    /// The device for `disk`, which is made of `image`.
-    #[must_use]
-    pub fn new(image: Image, disk: &Disk) -> Self {
+    /// Opens what `disk` is made of.
+    pub fn open(disk: &Disk) -> Result<Self, Error> {
+        let image = Image::open(disk)?;
+        let lanes = (0..disk.queues).map(|_| Lane::new(&image));
+        let lanes = match disk.aio {
+            Aio::Threads => Vec::new(),
+            Aio::Auto => lanes.collect::<Result<_, _>>().unwrap_or_default(),
+            Aio::IoUring => lanes.collect::<Result<_, _>>().map_err(|source| {
+                let path = disk.path.clone();
+                Error::Ring { path, source }
+            })?,
+        };
         let mut serial = [0; ID_BYTES];
         for (place, byte) in serial.iter_mut().zip(disk.serial.bytes()) {
             *place = byte;
         }
-        Self {
+        Ok(Self {
             image,
+            lanes,
             serial,
             queues: disk.queues,
             agreed: AtomicU64::new(0),
             writeback: AtomicBool::new(true),
-        }
+            told: AtomicBool::new(false),
+        })
     }
 
     fn config(&self) -> Config {
@@ -111,50 +198,56 @@ impl Blk {
         config
     }
 
-    /// Serves a request. Gives how many bytes were written, from the first on.
-    fn answer(&self, chain: &Chain, memory: &Memory) -> Result<u32, Broken> {
-        let (mut readable, mut writable) = chain.split()?;
-        let mut header = Header::new_zeroed();
-        take_front(&mut readable, header.as_mut_bytes(), memory)?;
-        let status = take_last(&mut writable)?;
-        let request = Request {
-            header: &header,
-            readable: &readable,
-            writable: &writable,
-        };
-        let (code, written) = match self.perform(&request, memory) {
-            Ok(()) => (S_OK, word(total(&writable)).saturating_add(1)),
-            // Of the data nobody knows, and the status is behind it.
-            Err(Failure(code)) => (code, u32::from(writable.is_empty())),
-        };
-        let told = memory.write(status, &[code]);
-        told.map_err(|_| Broken::Memory)?;
-        Ok(written)
+    /// What a request for data asks of the host; `None` if it asks for something else.
+    fn action(&self, request: &Request) -> Result<Option<Action>, Failure> {
+        let sector = request.header.sector.get();
+        let (readable, writable) = (&request.readable, &request.writable);
+        Ok(Some(match request.header.kind.get() {
+            T_IN if readable.is_empty() => Action::Read(self.place(sector, total(writable))?),
+            T_OUT if writable.is_empty() && !self.image.is_read_only() => Action::Write {
+                offset: self.place(sector, total(readable))?,
+                stable: self.is_stable(),
+            },
+            T_IN | T_OUT => return Err(IOERR),
+            T_FLUSH => Action::Flush,
+            _ => return Ok(None),
+        }))
     }
 
-    fn perform(&self, request: &Request<'_>, memory: &Memory) -> Result<(), Failure> {
-        let (readable, writable) = (request.readable, request.writable);
-        let sector = request.header.sector.get();
+    /// Does what is asked of the host.
+    fn perform(&self, action: Action, request: &Request, memory: &Memory) -> Result<(), Failure> {
+        let done = match action {
+            Action::Read(offset) => self.image.read(memory, &request.writable, offset),
+            Action::Write { offset, stable } => {
+                self.image.write(memory, &request.readable, offset, stable)
+            }
+            Action::Flush => self.image.flush(),
+        };
+        done.map_err(|error| self.failed(action, &error))
+    }
+
+    /// Does what needs no data of the disk's.
+    fn other(&self, request: &Request, memory: &Memory) -> Result<(), Failure> {
+        let may_write = request.writable.is_empty() && !self.image.is_read_only();
         match request.header.kind.get() {
-            T_IN if readable.is_empty() => {
-                let offset = self.place(sector, total(writable))?;
-                Ok(self.image.read(memory, writable, offset)?)
+            T_GET_ID => self.identify(&request.writable, memory),
+            kind @ (T_DISCARD | T_WRITE_ZEROES) if may_write => {
+                self.clear(kind == T_DISCARD, &request.readable, memory)
             }
-            T_OUT if writable.is_empty() && !self.image.is_read_only() => {
-                let offset = self.place(sector, total(readable))?;
-                let stable = self.is_stable();
-                Ok(self.image.write(memory, readable, offset, stable)?)
-            }
-            T_FLUSH => Ok(self.image.flush()?),
-            T_GET_ID => self.identify(writable, memory),
-            kind @ (T_DISCARD | T_WRITE_ZEROES)
-                if writable.is_empty() && !self.image.is_read_only() =>
-            {
-                self.clear(kind == T_DISCARD, readable, memory)
-            }
-            T_IN | T_OUT | T_DISCARD | T_WRITE_ZEROES => Err(IOERR),
+            T_DISCARD | T_WRITE_ZEROES => Err(IOERR),
             _ => Err(UNSUPP),
         }
+    }
+
+    /// What the host's error is to the driver, which learns nothing but that there is one. The user
+    /// hears of the first.
+    fn failed(&self, action: Action, error: &io::Error) -> Failure {
+        if !self.told.swap(true, Ordering::SeqCst) {
+            let sentence = self.image.sentence(action, error);
+            // Standard error may be full or closed.
+            let _ = writeln!(io::stderr(), "microvm: {sentence}");
+        }
+        IOERR
     }
 
     /// Where `length` bytes from `sector` on are, if they are whole blocks of the disk.
@@ -214,15 +307,96 @@ impl Blk {
             if length == 0 {
                 continue;
             }
-            if discard {
-                self.image.discard(offset, length)?;
+            let cleared = if discard {
+                self.image.discard(offset, length)
             } else {
                 let unmap = flags & SEGMENT_UNMAP != 0;
-                self.image.write_zeroes(offset, length, unmap)?;
-            }
+                self.image.write_zeroes(offset, length, unmap)
+            };
+            let stable = false;
+            cleared.map_err(|error| self.failed(Action::Write { offset, stable }, &error))?;
         }
         if self.is_stable() {
-            self.image.flush()?;
+            let flushed = self.image.flush();
+            flushed.map_err(|error| self.failed(Action::Flush, &error))?;
+        }
+        Ok(())
+    }
+
+    /// Takes a request. What the ring can do for it is left to the ring; anything else is done when it
+    /// returns, and the chain is given back.
+    fn take(
+        &self,
+        chain: Chain,
+        ring: Option<&mut Ring<Asked>>,
+        queue: &mut Queue,
+        memory: &Memory,
+    ) -> Result<(), Broken> {
+        let request = Request::new(&chain, memory)?;
+        let writes = total(&request.writable);
+        let result = match (self.action(&request), ring) {
+            (Ok(Some(action)), Some(ring)) if self.suits(action, &request) => {
+                let ranges = match action {
+                    Action::Read(_) => request.writable,
+                    _ => request.readable,
+                };
+                let asked = Asked {
+                    chain,
+                    action,
+                    status: request.status,
+                    writes,
+                };
+                return match ring.start(memory, action, &ranges, asked) {
+                    Ok(()) => Ok(()),
+                    Err((error, asked)) => self.answer(&asked, Err(error), queue, memory),
+                };
+            }
+            (Ok(Some(action)), _) => self.perform(action, &request, memory),
+            (Ok(None), _) => self.other(&request, memory),
+            (Err(failure), _) => Err(failure),
+        };
+        let written = conclude(request.status, writes, &result, memory)?;
+        queue.give_back(&chain, written, memory)
+    }
+
+    /// Whether the ring can do that, and not only the thread.
+    fn suits(&self, action: Action, request: &Request) -> bool {
+        let suits = |ranges: &[Range]| !ranges.is_empty() && self.image.takes(ranges);
+        match action {
+            Action::Read(_) => suits(&request.writable),
+            Action::Write { .. } => suits(&request.readable),
+            Action::Flush => true,
+        }
+    }
+
+    /// Gives back what the host has done.
+    fn answer(
+        &self,
+        asked: &Asked,
+        result: io::Result<()>,
+        queue: &mut Queue,
+        memory: &Memory,
+    ) -> Result<(), Broken> {
+        let result = result.map_err(|error| self.failed(asked.action, &error));
+        let written = conclude(asked.status, asked.writes, &result, memory)?;
+        queue.give_back(&asked.chain, written, memory)
+    }
+
+    /// Takes some of what the driver has made available, as long as the ring has room.
+    fn take_some(
+        &self,
+        mut ring: Option<&mut Ring<Asked>>,
+        queue: &mut Queue,
+        memory: &Memory,
+    ) -> Result<(), Broken> {
+        for _ in 0..BATCH {
+            if ring.as_ref().is_some_and(|ring| !ring.has_room()) {
+                break;
+            }
+            let Some(chain) = queue.take(memory)? else {
+                break;
+            };
+            self.take(chain, ring.as_deref_mut(), queue, memory)?;
         }
         Ok(())
     }
@@ -279,19 +453,36 @@ impl Device for Blk {
         self.writeback.store(true, Ordering::SeqCst);
     }
 
-    fn serve(&self, _index: usize, queue: &mut Queue, memory: &Memory) -> Result<Served, Broken> {
-        let mut used = false;
-        for _ in 0..BATCH {
-            let Some(chain) = queue.take(memory)? else {
-                break;
-            };
-            let written = self.answer(&chain, memory)?;
-            queue.give_back(&chain, written, memory)?;
-            used = true;
-        }
+    fn outside(&self, index: usize) -> Option<BorrowedFd<'_>> {
+        self.lanes.get(index).map(|lane| lane.event.as_fd())
+    }
+
+    fn settle(&self, index: usize) -> bool {
+        let lane = self.lanes.get(index);
+        lane.is_none_or(|lane| lock(&lane.ring).settle())
+    }
+
+    fn serve(&self, index: usize, queue: &mut Queue, memory: &Memory) -> Result<Served, Broken> {
+        let before = queue.given_back();
+        let Some(lane) = self.lanes.get(index) else {
+            self.take_some(None, queue, memory)?;
+            return Ok(Served {
+                more: queue.ask_for_notification(memory)?,
+                interrupt: queue.given_back() != before && queue.wants_interrupt(memory)?,
+            });
+        };
+        let mut ring = lock(&lane.ring);
+        let mut result = self.take_some(Some(&mut *ring), queue, memory);
+        ring.finish(|asked, outcome| {
+            if result.is_ok() {
+                result = self.answer(&asked, outcome, queue, memory);
+            }
+        });
+        result?;
         Ok(Served {
-            more: queue.ask_for_notification(memory)?,
-            interrupt: used && queue.wants_interrupt(memory)?,
+            // Without room there is some when the host has finished something, of which it tells.
+            more: ring.has_room() && queue.ask_for_notification(memory)?,
+            interrupt: queue.given_back() != before && queue.wants_interrupt(memory)?,
         })
     }
 }
