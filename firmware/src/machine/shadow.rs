@@ -2,11 +2,12 @@
 //! Shows an operating system what it looks for in the last 64 KiB below 1 MiB.
 //!
 //! Spec: DSP0134, section 5.2.1: the SMBIOS entry point is found by a search from 0xF0000 on. The
-//! image lies there, and is never written; where the chipset can show RAM instead, its copy is.
+//! image lies there: on `microvm` in RAM (QEMU, `x86_bios_rom_init`), and where the chipset can show
+//! RAM instead, in a copy that is made there.
 
 use super::pci::ConfigPorts;
 use abi::layout::{PAGE_TABLES_START, ROM_ALIAS_START, ROM_SIZE, ROM_TOP};
-use core::arch::global_asm;
+use core::{arch::global_asm, ptr};
 use firmware_core::board::Board;
 use firmware_core::memory::Range;
 
@@ -20,14 +21,21 @@ global_asm!(
 );
 
 unsafe extern "C" {
+    static mut smbios_anchor: [u8; 32];
     fn shadow_image(port: u16, ram: u8, _: u64, length: u64, ram_read_only: u8, anchor: u64);
 }
 
-/// Copies the image into RAM, and the SMBIOS entry point at `anchor` into the copy, where the
-/// board permits.
+/// Copies the SMBIOS entry point at `anchor` into the image, or into a copy of it that is made where
+/// the board has none in RAM.
 pub fn show(board: Board, anchor: Range) {
+    let length = anchor.size().min(32);
     let (Some(attributes), Some(mut config)) = (board.image_attributes(), ConfigPorts::find())
     else {
+        let from = ptr::with_exposed_provenance::<u8>(anchor.start() as usize);
+        let to = (&raw mut smbios_anchor).cast();
+        // SAFETY: `smbios::link` has put the anchor there, and only `shadow.s` knows of these bytes in
+        // the image. Should they be in ROM after all, they stay what they are.
+        unsafe { ptr::copy_nonoverlapping(from, to, length as usize) };
         return;
     };
     let port = config.select(attributes.function, attributes.register);
@@ -41,7 +49,7 @@ pub fn show(board: Board, anchor: Range) {
             port,
             attributes.ram,
             0,
-            anchor.size().min(32),
+            length,
             attributes.ram_read_only,
             anchor.start(),
         );

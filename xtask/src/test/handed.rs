@@ -288,6 +288,14 @@ fn smbios(context: &Context<'_>, trial: &Trial) -> Run {
     for mut command in commands {
         let output = run(trial, command.args(WORDS))?;
         let report = Report::parse(&output)?;
+        let found = report
+            .all("smbios.2")
+            .chain(report.all("smbios.3"))
+            .filter_map(|line| super::report::hexadecimal(line.split(' ').next()?))
+            .min();
+        expect(found.is_some_and(|start| start >= 0xf_0000), || {
+            format!("expected an entry point where Linux looks, found it at {found:x?}")
+        })?;
         let structures: Vec<_> = report
             .all("smbios.structure")
             .filter(|line| !line.starts_with("0x0 ") && !line.starts_with("0x7f "))

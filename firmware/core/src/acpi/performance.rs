@@ -105,7 +105,7 @@ impl Loader<'_> {
         let to = bytes.get_mut(LIST..)?;
         let length = memory.edit(lists, |from| list.copy(from.get(offset..)?, to))?;
         list.write(&mut bytes, length, own.start(), moments)?;
-        memory.edit(own, |to| to.copy_from_slice(&bytes));
+        memory.edit(own, |to| bytes.write_to(to).ok())?;
         let address = own.start().wrapping_add(LIST as u64);
         memory.edit(pointer, |rsdp| {
             put(rsdp, list.pointer, list.entry, address)?;
@@ -170,7 +170,7 @@ impl List {
         if *signature != self.signature || length < size_of::<Header>() {
             return None;
         }
-        to.get_mut(..length)?.copy_from_slice(from.get(..length)?);
+        from.get(..length)?.write_to_prefix(to).ok()?;
         Some(length)
     }
 
@@ -194,8 +194,7 @@ impl List {
         tables.fbpt.exit_boot_services_exit = entered;
         tables.fpdt.fbpt_address = start.into();
         let (ours, list) = bytes.split_at_mut_checked(LIST)?;
-        ours.get_mut(..size_of::<Tables>())?
-            .copy_from_slice(tables.as_bytes());
+        tables.write_to_prefix(ours).ok()?;
         settle(ours.get_mut(FPDT..)?, offset_of!(Header, checksum))?;
         let fpdt = start.wrapping_add(FPDT as u64);
         put(list, length, self.entry, fpdt)?;
@@ -252,8 +251,7 @@ const TABLES: Tables = Tables {
 #[inline(never)]
 fn put(bytes: &mut [u8], offset: usize, size: usize, number: u64) -> Option<()> {
     let slot = bytes.get_mut(offset..)?.get_mut(..size)?;
-    slot.copy_from_slice(number.to_le_bytes().get(..size)?);
-    Some(())
+    number.to_le_bytes().get(..size)?.write_to(slot).ok()
 }
 
 /// Makes a table's bytes add up to zero by the one at `offset`.

@@ -8,6 +8,7 @@
 use super::Range;
 use crate::words::{Speaker, Words, display, say};
 use abi::e820::{MAX_ENTRIES, TYPE_RAM};
+use core::cell::Cell;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// One range and its E820 type.
@@ -148,9 +149,7 @@ impl<'a> MemoryMap<'a> {
         if len > self.storage.len() {
             return Err(MapFull);
         }
-        if to < self.len && behind != to {
-            self.storage.copy_within(to..self.len, behind);
-        }
+        self.shift(to, behind);
         let mut slots = self.storage.get_mut(from..).unwrap_or_default().iter_mut();
         let mut put = |region: Region| {
             if let Some(slot) = slots.next() {
@@ -168,6 +167,21 @@ impl<'a> MemoryMap<'a> {
         }
         self.len = len;
         Ok(())
+    }
+
+    /// Moves the last regions, from `from` on, so that they start at `to`.
+    fn shift(&mut self, from: usize, to: usize) {
+        // Cell by cell, as the two places overlap, and without the panics of `copy_within`.
+        let cells = Cell::from_mut(self.storage.as_mut_slice()).as_slice_of_cells();
+        let (Some(old), Some(new)) = (cells.get(from..self.len), cells.get(to..)) else {
+            return;
+        };
+        let pairs = old.iter().zip(new);
+        if to < from {
+            pairs.for_each(|(old, new)| new.set(old.get()));
+        } else {
+            pairs.rev().for_each(|(old, new)| new.set(old.get()));
+        }
     }
 
     /// Adds regions behind the last one, which they do not touch.
