@@ -78,12 +78,12 @@ pub enum Problem {
         found: u64,
     },
     /// There is nothing to run.
-    #[error("bzImage has no protected-mode code after its setup part")]
+    #[error("bzImage: expected protected-mode code after its setup part, found none")]
     Empty,
     /// RAM is too small.
     #[error(
-        "the kernel needs RAM up to {needed:#x} ({needed} bytes), found --memory {found} bytes \
-         below 4 GiB"
+        "bzImage: expected RAM up to {needed:#x} ({needed} bytes), which the kernel needs, found \
+         {found} bytes of --memory below 4 GiB"
     )]
     Memory {
         /// End of what it needs.

@@ -347,6 +347,11 @@ fn an_elf_without_the_note_says_which_one_is_missing() {
     assert!(sentence.contains("found no notes"), "{sentence}");
     let other = elf64(&[(0x10_0000, 1, 1)], Some((b"GNU\0", 3, &[1; 20])));
     assert!(refusal(&other).contains("found notes GNU/3"));
+    let name = b"\x1b[2J\nunprintable and long\0";
+    let wild = elf64(&[(0x10_0000, 1, 1)], Some((name, 18, &[])));
+    let sentence = refusal(&wild);
+    let found = r"found notes \x1b[2J\nunprintable/18;";
+    assert!(sentence.contains(found), "{sentence}");
     let short = elf64(&[(0x10_0000, 1, 1)], Some((b"Xen\0", 18, &[1; 2])));
     assert!(refusal(&short).contains("4 or 8 bytes, found 2"));
 }
@@ -543,7 +548,7 @@ fn a_zimage_goes_below_its_real_mode_part_as_with_qemu() {
 fn a_kernel_that_needs_more_ram_is_refused() {
     let mut image = bz(100);
     image[0x260..0x264].copy_from_slice(&(RAM as u32).to_le_bytes());
-    assert!(refusal(&image).contains("needs RAM up to"));
+    assert!(refusal(&image).contains("expected RAM up to"));
 }
 
 #[test]
@@ -560,7 +565,7 @@ fn broken_bzimages_are_refused() {
     assert!(refusal(&low).contains("zImage"));
     assert!(edit(0x1f1..0x1f2, &[200]).contains("setup part"));
     assert!(edit(0x1f4..0x1f8, &[0xff; 4]).contains("truncated"));
-    assert!(refusal(&bz(0)).contains("no protected-mode code"));
+    assert!(refusal(&bz(0)).contains("expected protected-mode code"));
 }
 
 #[test]

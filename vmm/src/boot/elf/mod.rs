@@ -25,6 +25,9 @@ use notes::Notes;
 /// Most bytes of notes looked at, in one segment. Linux has a few hundred.
 const MAX_NOTES: u64 = 1 << 20;
 
+/// Most bytes of a note's name that an error message has.
+const MAX_NAME: usize = 16;
+
 /// Either the file failed us, or what is in it.
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -153,7 +156,10 @@ fn program_headers(file: &Input) -> Result<(Header, Ctx, Vec<ProgramHeader>), Fa
             return Err(Problem::Header(found).into());
         }
     };
-    let header = Elf::parse_header(&head).map_err(|error| Problem::Header(error.to_string()))?;
+    let header = Elf::parse_header(&head);
+    let header = header.map_err(|error| {
+        Problem::Header(format!("expected one that can be read, found: {error}"))
+    })?;
     if ![EM_386, EM_X86_64].contains(&header.e_machine) || head[EI_DATA] != ELFDATA2LSB {
         return Err(Problem::Machine(header.e_machine).into());
     }
@@ -301,11 +307,9 @@ fn entry(file: &Input, headers: &[ProgramHeader], context: Ctx) -> Result<u64, F
                 };
             }
             if seen.len() < 4 {
-                seen.push(format!(
-                    "{}/{}",
-                    String::from_utf8_lossy(note.name),
-                    note.kind
-                ));
+                // The file's own bytes, which may be anything and many.
+                let name = note.name.get(..MAX_NAME).unwrap_or(note.name);
+                seen.push(format!("{}/{}", name.escape_ascii(), note.kind));
             }
         }
     }

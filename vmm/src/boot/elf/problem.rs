@@ -78,7 +78,9 @@ pub enum Problem {
         ram: u64,
     },
     /// Two segments want the same memory.
-    #[error("ELF segments overlap: one ends at {end:#x}, the next begins at {start:#x}")]
+    #[error(
+        "ELF segments: expected that none overlap, found one that ends at {end:#x} and one that begins at {start:#x}"
+    )]
     Overlap {
         /// End of the lower one.
         end: u64,
