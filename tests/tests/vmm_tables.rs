@@ -57,6 +57,7 @@ fn config(test: &str, machine: Machine, cpus: u32, dma: bool) -> Config {
         reboot: false,
         no_shutdown: false,
         trace: false,
+        seccomp: false,
         fw_cfg_dma: dma,
         fw_cfg: Vec::new(),
         option_roms: Vec::new(),

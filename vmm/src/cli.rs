@@ -25,7 +25,7 @@ Exit status:
   4      no usable KVM
   5      KVM could not go on running the guest
   6      the guest's kernel panicked (with --machine pvpanic=on)
-  128+n  ended by signal n
+  128+n  ended by signal n; 159: a thread asked the host for something that it may not (--seccomp)
 
 SIGTERM presses the power button where the guest listens to it; a second one ends the run.";
 
@@ -137,6 +137,15 @@ struct Cli {
         hide_possible_values = true
     )]
     trace: Switch,
+    /// Give up what the process does not need before the guest begins: no new privileges, and a seccomp
+    /// filter for each thread. A denied call is named and ends the process
+    #[arg(
+        long,
+        value_name = "on|off",
+        default_value = "on",
+        hide_possible_values = true
+    )]
+    seccomp: Switch,
     /// Say what the machine of the other options is made of (memory, ports, interrupts and fw_cfg
     /// items) instead of running it
     #[arg(
@@ -206,6 +215,7 @@ fn into_config(cli: Cli) -> Result<Config, config::Error> {
         reboot: cli.reboot,
         no_shutdown: cli.no_shutdown,
         trace: matches!(cli.trace, Switch::On),
+        seccomp: matches!(cli.seccomp, Switch::On),
         fw_cfg_dma: matches!(cli.fw_cfg_dma, Switch::On),
         smbios: config::parse_smbios(cli.smbios.iter().map(String::as_str))?,
         fw_cfg: cli
@@ -249,7 +259,7 @@ mod test {
         assert_eq!((config.memory.size, config.cpus), (128 << 20, 1));
         assert_eq!(config.serial, Target::Stdio);
         assert_eq!(config.machine, config::Machine::default());
-        assert!(config.trace && config.fw_cfg_dma && !config.reboot);
+        assert!(config.trace && config.fw_cfg_dma && config.seccomp && !config.reboot);
         assert_eq!(config.bios.file_name().unwrap(), DEFAULT_BIOS);
     }
 

@@ -13,6 +13,7 @@
 //! | `processor` | the run loop of one processor |
 //! | [`machine`] | all of the above: it puts them together and runs them |
 //! | [`description`] | how to say what a machine is made of |
+//! | `confine` | what a thread may ask of the host |
 //! | [`report`], [`status`] | what is left when the run is over |
 
 #![deny(missing_docs, unsafe_code)]
@@ -20,6 +21,7 @@
 pub mod boot;
 pub mod cli;
 pub mod config;
+mod confine;
 pub mod console;
 pub mod description;
 pub mod devices;

@@ -50,7 +50,8 @@ pub fn install(wake: &EventFd) -> Result<(), Error> {
     register(SIGRTMIN(), on_kick).map_err(host)
 }
 
-fn register(number: i32, handler: SignalHandler) -> io::Result<()> {
+/// Calls `handler` at each signal `number` from now on.
+pub fn register(number: i32, handler: SignalHandler) -> io::Result<()> {
     register_signal_handler(number, handler)
         .map_err(|error| io::Error::from_raw_os_error(error.errno()))
 }

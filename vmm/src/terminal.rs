@@ -2,8 +2,8 @@
 //! The user's terminal: raw while the guest has it, and given back as it was.
 //!
 //! Spec: POSIX General Terminal Interface. It is given back when the guard is dropped, which
-//! covers errors and signals (they end the run in good order), and by a hook when a thread
-//! panics. Output processing stays on, so that a guest's bare newline still starts a new line.
+//! covers errors and signals (they end the run in good order), by a hook when a thread
+//! panics, and before a denied system call ends the process. Output processing stays on, so that a guest's bare newline still starts a new line.
 
 use std::mem::MaybeUninit;
 use std::sync::{Mutex, Once, PoisonError};
@@ -48,6 +48,14 @@ impl RawTerminal {
 impl Drop for RawTerminal {
     fn drop(&mut self) {
         restore();
+    }
+}
+
+/// Gives the terminal back without waiting for anybody, as a signal handler must.
+pub fn give_back_at_once() {
+    let saved = SAVED.try_lock().ok().and_then(|mut saved| saved.take());
+    if let Some(before) = saved {
+        apply(&before);
     }
 }
 

@@ -92,6 +92,7 @@ fn config(size: u64, rom: &TempFile, kernel: &TempFile, initrd: Option<PathBuf>)
         debugcon: Target::None,
         reboot: false,
         no_shutdown: false,
+        seccomp: false,
         trace: false,
         fw_cfg_dma: true,
         fw_cfg: Vec::new(),

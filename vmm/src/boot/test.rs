@@ -49,6 +49,7 @@ impl Files {
             reboot: false,
             no_shutdown: false,
             trace: true,
+            seccomp: false,
             fw_cfg_dma: true,
             fw_cfg: Vec::new(),
             option_roms: Vec::new(),

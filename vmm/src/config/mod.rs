@@ -76,6 +76,8 @@ pub struct Config {
     pub trace: bool,
     /// Whether `fw_cfg` offers DMA.
     pub fw_cfg_dma: bool,
+    /// Whether the process confines itself to the system calls that it needs.
+    pub seccomp: bool,
     /// Further `fw_cfg` files.
     pub fw_cfg: Vec<UserFile>,
     /// Option ROMs, which the machine may be told to leave out.

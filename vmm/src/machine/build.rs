@@ -10,6 +10,7 @@ use super::{Backends, Machine};
 use crate::Error;
 use crate::boot::{self, Boot};
 use crate::config::{self, Config, IrqChip};
+use crate::confine::Confinement;
 use crate::console::End;
 use crate::devices::alarm::Alarm;
 use crate::devices::bus::Ports;
@@ -94,6 +95,7 @@ impl Machine {
             cpus: config.cpus,
             reboot: config.reboot,
             no_shutdown: config.no_shutdown,
+            confinement: confinement(config)?,
             consoles,
             shared: Arc::new(Shared::new(ports, mmio, interrupts, marks, wake)),
             started,
@@ -238,6 +240,14 @@ impl Lines {
                 pins: PINS * io_apics(config),
             },
         }
+    }
+}
+
+fn confinement(config: &Config) -> Result<Confinement, Error> {
+    if config.seccomp {
+        Confinement::new()
+    } else {
+        Ok(Confinement::default())
     }
 }
 

@@ -6,6 +6,7 @@
 //! processors nor queues wait. They end with the process: nothing can interrupt a read from a
 //! terminal in good order. A reset of the machine is nothing to them.
 
+use crate::confine::{Confinement, Role};
 use crate::console::{self, Closing, End, Guest};
 use crate::devices::virtio::console::Wire;
 use crate::processor::{PanicGuard, Shared};
@@ -80,22 +81,24 @@ impl Consoles {
     }
 
     /// Sets the threads going.
-    pub fn start(&self, shared: &Arc<Shared>) -> Result<(), Error> {
+    pub fn start(&self, shared: &Arc<Shared>, confinement: &Confinement) -> Result<(), Error> {
+        let spawn = |name, work: Work| spawn(name, shared, confinement, work);
         for Attached {
             end, guest, wire, ..
         } in &self.all
         {
             if let Some(wire) = wire {
                 let (wire, mut output) = (Arc::clone(wire), end.output()?);
-                spawn("console output", shared, move || {
+                let print = move || {
                     loop {
                         wire.print(&mut output)?;
                     }
-                })?;
+                };
+                spawn("console output", Box::new(print))?;
             }
             if !end.is_mute() {
                 let (end, guest) = (Arc::clone(end), Arc::clone(guest));
-                spawn("console input", shared, move || end.pump(&guest))?;
+                spawn("console input", Box::new(move || end.pump(&guest)))?;
             }
         }
         Ok(())
@@ -128,19 +131,22 @@ impl Consoles {
     }
 }
 
-/// Starts a thread that works until the process ends or the host fails. It gives whether the user
-/// has asked to end the machine.
+/// Gives whether the user has asked to end the machine.
+type Work = Box<dyn FnOnce() -> io::Result<bool> + Send>;
+
+/// Starts a thread that works until the process ends or the host fails.
 fn spawn(
     name: &str,
     shared: &Arc<Shared>,
-    work: impl FnOnce() -> io::Result<bool> + Send + 'static,
+    confinement: &Confinement,
+    work: Work,
 ) -> Result<(), Error> {
-    let shared = Arc::clone(shared);
+    let (shared, confinement) = (Arc::clone(shared), confinement.clone());
     let thread = std::thread::Builder::new().name(name.into());
     let what = name.to_owned();
     let spawned = thread.spawn(move || {
         let _guard = PanicGuard(&shared);
-        match work() {
+        match confinement.enter(Role::Console).and_then(|()| work()) {
             Ok(true) => shared.end(Ending::Escape),
             Ok(false) => {}
             Err(error) => shared.end(Ending::Host(format!("{what}: {error}"))),

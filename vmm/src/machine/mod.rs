@@ -11,6 +11,7 @@ mod consoles;
 mod events;
 mod threads;
 
+use crate::confine::{Confinement, Role};
 use crate::console::FarEnds;
 use crate::devices::line::Line;
 use crate::devices::serial::Com1;
@@ -51,6 +52,7 @@ pub struct Machine {
     cpus: u32,
     reboot: bool,
     no_shutdown: bool,
+    confinement: Confinement,
     consoles: Consoles,
     shared: Arc<Shared>,
     started: Instant,
@@ -69,17 +71,21 @@ impl Machine {
         let ending = loop {
             // The virtual machine must stay until its processors have stopped: closing it would
             // disconnect its interrupt lines.
-            let (vm, threads) = match self.start() {
-                Ok(started) => started,
+            let (vm, processors) = match self.create() {
+                Ok(created) => created,
                 Err(error) => break interrupted(error, signals::arrived())?,
             };
             if boots == 1 {
-                self.serve_devices()?;
                 if self.consoles.use_stdio() {
                     terminal = Some(RawTerminal::enter());
                 }
-                self.consoles.start(&self.shared)?;
+                // Everything is open, and there is no other thread yet.
+                let confined = self.confinement.enter(Role::Main);
+                confined.map_err(Error::host("confining the main thread"))?;
+                self.serve_devices()?;
+                self.consoles.start(&self.shared, &self.confinement)?;
             }
+            let threads = self.start(processors)?;
             let ending = self.wait(&vm, &watched, &mut pressed);
             let last = ending != Ending::Reset || !self.reboot;
             exits += self.stop(threads, last);

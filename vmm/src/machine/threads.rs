@@ -3,14 +3,16 @@
 //! in [`super::consoles`].
 
 use super::Machine;
+use crate::confine::Role;
 use crate::devices::cmos::RTC_IRQ;
 use crate::devices::line::Line;
 use crate::devices::serial::COM1_IRQ;
-use crate::devices::virtio::mmio::QUEUE_NOTIFY;
+use crate::devices::virtio::mmio::{QUEUE_NOTIFY, Transport};
 use crate::hypervisor::{Vcpu, Vm};
 use crate::processor::{self, PanicGuard};
 use crate::report::{Ending, Exits};
 use crate::{Error, signals};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -20,8 +22,8 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_millis(500);
 
 impl Machine {
-    /// Makes a virtual machine and sets its processors going.
-    pub(super) fn start(&self) -> Result<(Vm, Vec<JoinHandle<Exits>>), Error> {
+    /// Makes a virtual machine and its processors.
+    pub(super) fn create(&self) -> Result<(Vm, Vec<Vcpu>), Error> {
         let vm = Vm::new(&self.kvm, &self.memory, self.cpus, self.controllers)?;
         let mut counted = Vec::new();
         if let Some(line) = self.com1.as_ref().and_then(|(_, line)| line.counter()) {
@@ -49,13 +51,24 @@ impl Machine {
             let kick = first.map(Vcpu::take_interrupts).transpose()?;
             interrupts.connect(Box::new(vm.messages(kick)), &counted);
         }
+        Ok((vm, vcpus))
+    }
+
+    /// Sets the processors going.
+    pub(super) fn start(&self, vcpus: Vec<Vcpu>) -> Result<Vec<JoinHandle<Exits>>, Error> {
         self.shared.stop.store(false, Ordering::SeqCst);
         let mut threads = Vec::with_capacity(vcpus.len());
         for (index, vcpu) in vcpus.into_iter().enumerate() {
-            let shared = Arc::clone(&self.shared);
+            let (shared, confinement) = (Arc::clone(&self.shared), self.confinement.clone());
             let spawned = std::thread::Builder::new()
                 .name(format!("vcpu{index}"))
-                .spawn(move || processor::run(vcpu, index == 0, &shared));
+                .spawn(move || {
+                    if let Err(error) = confinement.enter(Role::Processor) {
+                        shared.end(Ending::Host(format!("confining a processor: {error}")));
+                        return Exits::default();
+                    }
+                    processor::run(vcpu, index == 0, &shared)
+                });
             match spawned {
                 Ok(thread) => threads.push(thread),
                 Err(source) => {
@@ -65,7 +78,7 @@ impl Machine {
                 }
             }
         }
-        Ok((vm, threads))
+        Ok(threads)
     }
 
     /// One thread a queue of a virtio device serves it, until the process ends.
@@ -73,15 +86,16 @@ impl Machine {
         for (slot, transport) in self.shared.mmio.virtio() {
             for queue in 0..transport.notified().len() {
                 let (transport, shared) = (Arc::clone(transport), Arc::clone(&self.shared));
+                let confinement = self.confinement.clone();
                 std::thread::Builder::new()
                     .name(format!("virtio{}.{queue}", slot.number()))
                     .spawn(move || {
                         let _guard = PanicGuard(&shared);
-                        loop {
-                            if let Err(error) = transport.serve(queue) {
-                                shared.end(Ending::Host(format!("virtio: {error}")));
-                                break;
-                            }
+                        let served = confinement
+                            .enter(Role::Device)
+                            .and_then(|()| serve(&transport, queue));
+                        if let Err(error) = served {
+                            shared.end(Ending::Host(format!("virtio: {error}")));
                         }
                     })
                     .map_err(Error::host("starting a thread for a device"))?;
@@ -108,5 +122,12 @@ impl Machine {
             self.shared.end(ending);
         }
         exits
+    }
+}
+
+/// Serves a queue of a device until the host fails.
+fn serve(transport: &Transport, queue: usize) -> io::Result<()> {
+    loop {
+        transport.serve(queue)?;
     }
 }

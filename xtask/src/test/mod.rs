@@ -7,6 +7,7 @@
 mod boards;
 mod boot_sector;
 pub mod case;
+mod confined;
 mod consoles;
 mod disks;
 mod exposed;
@@ -141,6 +142,7 @@ fn cases() -> Vec<Case> {
     cases.extend(refusals::cases());
     cases.extend(ticks::cases());
     cases.extend(panics::cases());
+    cases.extend(confined::cases());
     cases.extend(pci::cases());
     cases.extend(placement::cases());
     cases.extend(promises::cases());
