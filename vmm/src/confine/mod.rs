@@ -239,8 +239,9 @@ const PROCESSOR_REQUESTS: &[Request] = &[
     TUNSETQUEUE,
 ];
 
-/// An interrupt; how many queue pairs the driver uses.
-const DEVICE_REQUESTS: &[Request] = &[KVM_SIGNAL_MSI, TUNSETQUEUE];
+/// An interrupt; what the driver of a network device uses of it, which before version 1 may be told by
+/// its first access to a queue.
+const DEVICE_REQUESTS: &[Request] = &[KVM_SIGNAL_MSI, TUNSETOFFLOAD, TUNSETVNETHDRSZ, TUNSETQUEUE];
 
 /// An interrupt; whether something is a terminal, and how large. Not TIOCSTI, which types for the
 /// user.
