@@ -29,6 +29,7 @@ mod real_mode;
 mod refusals;
 pub mod report;
 mod scene;
+mod scribbles;
 mod stock;
 mod summary;
 mod ticks;
@@ -159,6 +160,7 @@ fn cases() -> Vec<Case> {
     cases.extend(disks::cases());
     cases.extend(networks::cases());
     cases.extend(exposed::cases());
+    cases.extend(scribbles::cases());
     cases.extend(memory::cases());
     cases.extend(consoles::cases());
     cases.extend(oracle::cases());

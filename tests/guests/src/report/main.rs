@@ -8,7 +8,8 @@
 //!
 //! Words of its command line ask for more: `report=bytes` for the bytes of every table,
 //! `report=pci` for the devices behind the PCI configuration ports, `report=digest,START,LENGTH`
-//! for a digest of memory, which may be asked for several times.
+//! for a digest of memory, which may be asked for several times; `report=scribble,PLACES` for random
+//! accesses to the registers there, without end, instead of the rest.
 
 #![no_std]
 #![no_main]
@@ -22,6 +23,7 @@ mod pci;
 mod platform;
 mod ports;
 mod real;
+mod scribble;
 mod serial;
 mod smbios;
 
@@ -105,6 +107,11 @@ extern "C" fn main() -> ! {
         }
         _ => multiboot::info(cpu.pointer),
     };
+    for word in command_line.split(' ') {
+        if let Some(places) = word.strip_prefix("report=scribble,") {
+            scribble::at(places, cpu.tsc);
+        }
+    }
     if let MODE_LINUX_16 | MODE_MULTIBOOT = cpu.mode {
         // SAFETY: as `state`.
         bios32::answers(unsafe { &bios32 });

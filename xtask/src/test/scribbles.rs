@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A guest that accesses all registers of all devices at random, for a minute: our monitor goes on,
+//! whatever it is told, and ends when it is asked to.
+
+use super::case::{Case, Context, Outcome, Run, Trial, expect};
+use super::handed::monitor;
+use crate::host::Kvm;
+use crate::process::{Bounds, End};
+use crate::qemu::Boot;
+use crate::workspace::write_atomically;
+use serde_json::Value;
+use std::process::Command;
+use std::time::Duration;
+
+/// Devices that rightly end the run or, almost at once, a boot.
+const LAST_WORDS: [&str; 4] = ["ged-registers", "pvpanic", "failure", "reset-control"];
+
+/// Machines that have each device at least once.
+const MACHINES: [(&str, &str); 2] = [
+    ("split", "rtc=on,ioapic2=on,pvpanic=on"),
+    ("kernel", "irqchip=kernel,rtc=on,force-legacy=on"),
+];
+
+/// How long.
+const SECONDS: u64 = 60;
+
+/// A guest that got stuck has fewer exits, on the slowest of machines, too.
+const FEWEST_EXITS: u64 = 10_000;
+
+/// Bytes of the disk.
+const DISK: usize = 1 << 20;
+
+pub fn cases() -> Vec<Case> {
+    MACHINES
+        .into_iter()
+        .map(|(name, parts)| {
+            Case::new(format!("vmm/scribbles-{name}"), move |context, trial| {
+                scribbles(context, trial, parts)
+            })
+        })
+        .collect()
+}
+
+fn scribbles(context: &Context<'_>, trial: &Trial, parts: &str) -> Run {
+    if let Kvm::Unusable(why) = &context.kvm {
+        return Err(Outcome::Skipped(why.to_string()));
+    }
+    let inputs = context.workspace.target.join("test-inputs");
+    let disk = inputs.join(format!("{}.raw", trial.file_name()));
+    write_atomically(&disk, &vec![0x5a; DISK])?;
+    let mut options: Vec<String> = ["--rng", "--reboot", "--console", "none", "--serial", "none"]
+        .map(String::from)
+        .into();
+    options.extend(["--machine".into(), parts.into()]);
+    options.extend(["--disk".into(), format!("path={}", disk.display())]);
+
+    let mut boot = Boot {
+        bios: context.rom()?,
+        kernel: context.guest("report.elf")?,
+        initrd: None,
+        append: String::new(),
+        memory: "64M".into(),
+        cpus: 1,
+    };
+    let mut description = monitor(context, &boot)?;
+    let described = description
+        .args(&options)
+        .arg("--print-machine=json")
+        .output()
+        .map_err(|error| Outcome::Failed(format!("our monitor: {error}")))?;
+    let described = serde_json::from_slice(&described.stdout)
+        .map_err(|error| Outcome::Failed(format!("--print-machine=json: {error}")))?;
+    boot.append = format!("pci=off report=scribble,{}", places(&described).join(","));
+
+    // The first signal presses the power button, which nobody hears.
+    let script =
+        format!("\"$@\" & sleep {SECONDS}; kill $!; sleep 1; kill $!; wait $!; echo status=$?",);
+    let mut command = Command::new("sh");
+    let monitor = monitor(context, &boot)?;
+    command
+        .args(["-c", &script, "sh"])
+        .arg(monitor.get_program());
+    command.args(monitor.get_args()).args(&options);
+    let output = trial.watch(
+        &mut command,
+        Bounds {
+            silence: Duration::from_secs(SECONDS + 30),
+            total: Duration::from_secs(SECONDS + 30),
+        },
+    )?;
+    let said = &output.output;
+    let ended = matches!(output.end, End::Exited(status) if status.success());
+    expect(ended && said.ends_with("status=143\n"), || {
+        format!("expected our monitor to end by SIGTERM with status 143, found `{said}`")
+    })?;
+    let summary = said.lines().find_map(|line| line.split_once("; exits: "));
+    let exits = summary.map_or("", |(_, exits)| exits);
+    trial.remark(exits.to_owned());
+    let numbers = exits.split([' ', ';']).map_while(|word| match word {
+        "io," | "mmio," => Some(0),
+        word => word.parse::<u64>().ok(),
+    });
+    let count: u64 = numbers.sum();
+    expect(count >= FEWEST_EXITS, || {
+        format!("expected at least {FEWEST_EXITS} exits, found {count}")
+    })?;
+    let size = std::fs::metadata(&disk).map_or(0, |data| data.len());
+    expect(size == DISK as u64, || {
+        format!("expected a disk of {DISK} bytes, found {size}")
+    })
+}
+
+/// The registers of devices in a description, as words for the guest.
+fn places(description: &Value) -> Vec<String> {
+    let of = |key: &str, letter| {
+        let places = description[key].as_array().cloned().unwrap_or_default();
+        places.into_iter().filter_map(move |place| {
+            let name = place["device"].as_str()?;
+            let (first, last) = (place["first"].as_u64()?, place["last"].as_u64()?);
+            (!LAST_WORDS.contains(&name)).then(|| format!("{letter}{first:x}-{last:x}"))
+        })
+    };
+    of("ports", 'p').chain(of("mmio", 'm')).collect()
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn devices_that_end_the_run_are_left_out() {
+        let description = serde_json::json!({
+            "ports": [{"first": 32, "last": 33, "device": "pic"}],
+            "mmio": [
+                {"first": 65536, "last": 65539, "device": "ged-events"},
+                {"first": 65792, "last": 65794, "device": "ged-registers"}
+            ]
+        });
+
+        assert_eq!(places(&description), ["p20-21", "m10000-10003"]);
+    }
+}
