@@ -29,7 +29,7 @@ pub const PIT_IRQ: u32 = 0;
 /// Input frequency in Hz: a third of the NTSC colour subcarrier.
 pub const FREQUENCY: u64 = 1_193_182;
 
-const NANOSECONDS: u128 = 1_000_000_000;
+const NANOSECONDS: u64 = 1_000_000_000;
 /// Half the period of the refresh bit: 15 µs, as a PC's memory wants it.
 const REFRESH: u128 = 15_000;
 
@@ -355,7 +355,7 @@ impl Pit {
     }
 
     fn now(&self) -> u64 {
-        let ticks = (self.clock)().as_nanos() * u128::from(FREQUENCY) / NANOSECONDS;
+        let ticks = (self.clock)().as_nanos() * u128::from(FREQUENCY) / u128::from(NANOSECONDS);
         u64::try_from(ticks).unwrap_or(u64::MAX)
     }
 
@@ -402,8 +402,9 @@ impl Pit {
 
 /// The first moment at which so many ticks have passed.
 fn time_of(tick: u64) -> Duration {
-    let nanoseconds = (u128::from(tick) * NANOSECONDS).div_ceil(FREQUENCY.into());
-    Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
+    let (seconds, rest) = (tick / FREQUENCY, tick % FREQUENCY);
+    let nanoseconds = (rest * NANOSECONDS).div_ceil(FREQUENCY);
+    Duration::from_secs(seconds) + Duration::from_nanos(nanoseconds)
 }
 
 fn from_bcd(value: u16) -> u64 {
@@ -445,7 +446,7 @@ mod test {
     /// The tick of the clock at which counter 0's output next rises.
     fn rise(pit: &Pit) -> Option<u64> {
         let at = (clock() + pit.until_rise()?).as_nanos() * u128::from(FREQUENCY);
-        Some(u64::try_from(at / NANOSECONDS).unwrap())
+        Some(u64::try_from(at / u128::from(NANOSECONDS)).unwrap())
     }
 
     fn program(pit: &mut Pit, counter: u16, mode: u8, count: u16) {
