@@ -145,6 +145,7 @@ const DEVICE: &[c_long] = &[
     libc::SYS_fallocate,
     libc::SYS_fdatasync,
     libc::SYS_io_uring_enter,
+    libc::SYS_lseek,
     libc::SYS_pread64,
     libc::SYS_preadv,
     libc::SYS_pwrite64,

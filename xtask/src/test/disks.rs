@@ -94,6 +94,8 @@ const SCENES: [Scene; 7] = [
             refused su nobody -c 'microvm --disk path=/tmp/secret'
             for aio in io_uring threads; do
                 cp "$image" small
+                # What the one before has said is not what is waited for.
+                : >log
                 boot shrink --disk path=small,aio=$aio >log 2>&1 &
                 heard 'QBOOT-RS: waiting'
                 refused microvm --disk path=small

@@ -194,9 +194,10 @@ impl Image {
 
     /// What there is to say about an error of the host's.
     pub fn sentence(&self, action: Action, error: &io::Error) -> String {
-        let found = match (error.kind(), self.file.metadata()) {
+        // Nobody else uses the cursor.
+        let found = match (error.kind(), (&*self.file).seek(SeekFrom::End(0))) {
             (io::ErrorKind::UnexpectedEof, Ok(now)) => {
-                format!("expected {} bytes, found {}", self.size, now.len())
+                format!("expected {} bytes, found {now}", self.size)
             }
             _ => error.to_string(),
         };
