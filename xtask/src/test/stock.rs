@@ -114,6 +114,7 @@ pub fn cases() -> Vec<Case> {
             random_bytes(context, trial, parts)
         }));
     }
+    cases.push(Case::new("lab/debian-memory-above-4GiB", above_4g));
     cases.push(Case::new("lab/same-seed-same-run", same_run));
     cases
 }
@@ -215,6 +216,27 @@ fn wired(context: &Context<'_>, trial: &Trial, cpus: u32, parts: &str) -> Run {
     trial.remark(summary.unwrap_or("no summary").to_owned());
     reached(&output, cpus)?;
     if acpi { took_bytes(&output) } else { Ok(()) }
+}
+
+/// A stock kernel has all of its RAM where that goes on above 4 GiB.
+fn above_4g(context: &Context<'_>, trial: &Trial) -> Run {
+    /// Half a GiB of it above 4 GiB; in KiB what the kernel does not count, below 1 MiB, and more.
+    const MEMORY_KIB: u64 = 3584 << 10;
+    const UNCOUNTED_KIB: u64 = 1024;
+    let rom = context.lab()?.rom;
+    let mut boot = boot(context, rom, Format::Pvh, 1, &[])?;
+    boot.memory = format!("{}M", MEMORY_KIB >> 10);
+    let output = monitor_in_lab(context, trial, &boot)?;
+    reached(&output, 1)?;
+    let line = output.lines().find(|line| line.contains("K available"));
+    let total = line.and_then(|line| {
+        let (_, rest) = line.split_once("K/")?;
+        rest.split_once('K')?.0.parse::<u64>().ok()
+    });
+    let expected = MEMORY_KIB - UNCOUNTED_KIB..=MEMORY_KIB;
+    expect(total.is_some_and(|total| expected.contains(&total)), || {
+        format!("expected {expected:?} KiB of RAM, found {line:?}")
+    })
 }
 
 /// A stock kernel finds the entropy device by the DSDT, and takes bytes from it by interrupt.
