@@ -465,16 +465,21 @@ fn a_changed_configuration_is_told_to_a_driver_that_is_ready() {
     assert!(driver.interrupted());
 }
 
-#[test]
-fn no_sequence_of_accesses_panics() {
-    let driver = Driver::new();
+/// Marsaglia's xorshift.
+pub(super) fn random() -> impl FnMut() -> u64 {
     let mut state = 0x9e37_79b9_7f4a_7c15u64;
-    let mut random = move || {
+    move || {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
         state
-    };
+    }
+}
+
+#[test]
+fn no_sequence_of_accesses_panics() {
+    let driver = Driver::new();
+    let mut random = random();
     for _ in 0..200_000 {
         let bits = random();
         let offset = u32::try_from(bits & 0xff).unwrap() & !3;

@@ -3,7 +3,7 @@
 
 use super::super::Interface;
 use super::super::queue::Broken;
-use super::super::test::{BUFFER, Driver, EVENT_INDEX, NEXT, SIZE, WRITE, rng};
+use super::super::test::{BUFFER, Driver, EVENT_INDEX, NEXT, SIZE, WRITE, random, rng};
 use super::Pages;
 
 /// Status after a good start: FEATURES_OK is not needed.
@@ -264,13 +264,7 @@ fn a_broken_chain_stops_the_device_until_it_is_reset() {
 #[test]
 fn no_sequence_of_accesses_panics() {
     let driver = driver(0);
-    let mut state = 0x9e37_79b9_7f4a_7c15u64;
-    let mut random = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
+    let mut random = random();
     for _ in 0..200_000 {
         let bits = random();
         let offset = u32::try_from(bits & 0xff).unwrap() & !3;
