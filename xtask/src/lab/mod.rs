@@ -216,7 +216,7 @@ pub fn boot_patiently(
 fn bounds(mode: Accelerator, seconds: Option<u32>) -> Bounds {
     let usual = match mode {
         Accelerator::Icount { .. } => Bounds {
-            silence: Duration::from_secs(150),
+            silence: Duration::from_secs(75),
             total: Duration::from_secs(400),
         },
         _ => Bounds {
