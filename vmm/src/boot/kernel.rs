@@ -42,12 +42,13 @@ pub(super) fn load(
     };
     let kernel = Input::open(KERNEL, path)?;
     let head = kernel.head(HEAD_SIZE as usize)?;
-    let header = multiboot::find(&head).filter(|found| {
-        // One may also be there for boot loaders that know of 64-bit ELF files.
-        let for_others = found.needs_elf() && elf::is_64_bit(&head);
-        !(for_others || bzimage::is_bzimage(&head))
-    });
-    if let Some(header) = header {
+    let is_bzimage = bzimage::is_bzimage(&head);
+    // One may also be there for boot loaders that know of 64-bit ELF files.
+    let for_others = |found: &multiboot::Found| found.needs_elf() && elf::is_64_bit(&head);
+    if !is_bzimage
+        && let Some(header) = multiboot::find(&head)
+        && !for_others(&header)
+    {
         return multiboot(&kernel, &header, config, layout, items);
     }
     // QEMU gives both formats their command line with its NUL.
@@ -58,7 +59,7 @@ pub(super) fn load(
         Some(path) => Some(Input::open(INITRD, path)?),
         None => None,
     };
-    let preload = if bzimage::is_bzimage(&head) {
+    let preload = if is_bzimage {
         bzimage(kernel, &head, &cmdline, initrd, layout, items)?;
         None
     } else if elf::is_elf(&head) {

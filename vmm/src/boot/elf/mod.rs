@@ -29,22 +29,12 @@ const MAX_NOTES: u64 = 1 << 20;
 const MAX_NAME: usize = 16;
 
 /// Either the file failed us, or what is in it.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
-    Input(input::Error),
-    Problem(Problem),
-}
-
-impl From<input::Error> for Failure {
-    fn from(error: input::Error) -> Self {
-        Self::Input(error)
-    }
-}
-
-impl From<Problem> for Failure {
-    fn from(problem: Problem) -> Self {
-        Self::Problem(problem)
-    }
+    #[error(transparent)]
+    Input(#[from] input::Error),
+    #[error(transparent)]
+    Problem(#[from] Problem),
 }
 
 /// A piece of the kernel in guest memory.

@@ -124,24 +124,15 @@ pub enum Problem {
 }
 
 /// A file failed us, or what is in it, or the user's words.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
-    Input(input::Error),
-    Problem(Problem),
+    #[error(transparent)]
+    Input(#[from] input::Error),
+    #[error(transparent)]
+    Problem(#[from] Problem),
     /// No list of modules.
+    #[error("{0}")]
     Modules(String),
-}
-
-impl From<input::Error> for Failure {
-    fn from(error: input::Error) -> Self {
-        Self::Input(error)
-    }
-}
-
-impl From<Problem> for Failure {
-    fn from(problem: Problem) -> Self {
-        Self::Problem(problem)
-    }
 }
 
 impl From<elf::Failure> for Failure {
