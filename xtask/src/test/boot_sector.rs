@@ -2,10 +2,9 @@
 //! SeaBIOS boots a disk of our monitor, as it boots one of QEMU's `microvm`: it finds the device by
 //! the DSDT and drives it itself. What it says meanwhile is on the debug console.
 
-use super::case::{Case, Context, Outcome, Run, Trial, expect};
+use super::case::{Case, Context, Run, Trial, expect};
 use super::handed::run;
 use super::scene::in_order;
-use crate::host::Kvm;
 use crate::oracle::{Board, Reference};
 use crate::workspace::{read, write_atomically};
 use std::process::{Command, Stdio};
@@ -67,9 +66,7 @@ const LOG: [&str; 3] = [
 ];
 
 fn boots(context: &Context<'_>, trial: &Trial, parts: &str) -> Run {
-    if let Kvm::Unusable(why) = &context.kvm {
-        return Err(Outcome::Skipped(why.to_string()));
-    }
+    context.usable_kvm()?;
     context.qemu()?; // which brings SeaBIOS
     let image = context.workspace.target.join("test-inputs/boot-sector");
     write_atomically(&image, &disk())?;

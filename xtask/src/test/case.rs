@@ -189,6 +189,14 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// For a case that cannot go to the lab instead: is skipped where this machine's KVM is of no use.
+    pub fn usable_kvm(&self) -> Result<(), Outcome> {
+        match &self.kvm {
+            Kvm::Unusable(why) => Err(Outcome::Skipped(why.to_string())),
+            _ => Ok(()),
+        }
+    }
+
     /// The ROM.
     pub fn rom(&self) -> std::result::Result<PathBuf, Outcome> {
         needed(&self.rom, || images::rom(self.workspace))

@@ -4,7 +4,6 @@
 use super::case::{Case, Context, Outcome, Run, Trial, expect};
 use super::scene::in_order;
 use super::ticks::rom;
-use crate::host::Kvm;
 use crate::process::{Bounds, End};
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -57,9 +56,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 fn looks(context: &Context<'_>, trial: &Trial, seccomp: &str, main: &str, other: &str) -> Run {
-    if let Kvm::Unusable(why) = &context.kvm {
-        return Err(Outcome::Skipped(why.to_string()));
-    }
+    context.usable_kvm()?;
     let rom = rom(context, &trial.file_name(), &PROGRAM)?;
     let mut command = Command::new("sh");
     command

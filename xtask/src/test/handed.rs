@@ -273,9 +273,7 @@ fn smbios(context: &Context<'_>, trial: &Trial) -> Run {
         "--smbios",
         "type=11,value=one,value=two",
     ];
-    if let Kvm::Unusable(why) = &context.kvm {
-        return Err(Outcome::Skipped(why.to_string()));
-    }
+    context.usable_kvm()?;
     let mut ours = monitor(context, &PLAIN.boot(context)?)?;
     ours.args(PLAIN.options());
     let mut first = None;
@@ -315,9 +313,7 @@ fn smbios(context: &Context<'_>, trial: &Trial) -> Run {
 
 /// Our monitor says what the processors' clock is, so the kernel is told what the boot cost.
 fn boot_performance(context: &Context<'_>, trial: &Trial) -> Run {
-    if let Kvm::Unusable(why) = &context.kvm {
-        return Err(Outcome::Skipped(why.to_string()));
-    }
+    context.usable_kvm()?;
     let mut command = monitor(context, &PLAIN.boot(context)?)?;
     command.args(PLAIN.options());
     let log = "name=opt/org.qboot-rs/log,string=info";
@@ -355,9 +351,7 @@ pub fn run(trial: &Trial, command: &mut Command) -> Result<String, Outcome> {
 
 /// With `--reboot` a triple fault starts the machine again, and it is the same machine again.
 fn three_boots(context: &Context<'_>, trial: &Trial) -> Run {
-    if let Kvm::Unusable(why) = &context.kvm {
-        return Err(Outcome::Skipped(why.to_string()));
-    }
+    context.usable_kvm()?;
     let machine = Machine {
         cpus: 2,
         initrd: true,

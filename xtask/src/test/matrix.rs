@@ -12,7 +12,6 @@ use super::handed::{
 };
 use super::report::Report;
 use super::stock;
-use crate::host::Kvm;
 use crate::oracle::{Board, FORMATS, Format, Reference};
 use crate::qemu::{Boot, Qemu};
 use std::collections::BTreeMap;
@@ -240,9 +239,7 @@ fn on_monitor(
     cell: &Cell,
     parts: &str,
 ) -> Result<Report, Outcome> {
-    if let Kvm::Unusable(why) = &context.kvm {
-        return Err(Outcome::Skipped(why.to_string()));
-    }
+    context.usable_kvm()?;
     let boot = cell.boot(context, Board::Microvm)?;
     let mut command = match cell.firmware {
         Firmware::Ours => monitor(context, &boot)?,

@@ -5,7 +5,6 @@
 use super::case::{Case, Context, Outcome, Run, Trial, expect};
 use super::report::Report;
 use super::{handed, stock};
-use crate::host::Kvm;
 use crate::process::{Bounds, End};
 use crate::qemu::{Boot, Qemu};
 use crate::workspace::write_atomically;
@@ -113,9 +112,7 @@ fn report(context: &Context<'_>, trial: &Trial, machine: &str, more: &[&str], gu
 
 /// The same where our monitor has loaded the kernel.
 fn on_monitor(context: &Context<'_>, trial: &Trial, more: &[&str], guest: &str) -> Run {
-    if let Kvm::Unusable(why) = &context.kvm {
-        return Err(Outcome::Skipped(why.to_string()));
-    }
+    context.usable_kvm()?;
     let kernel = context.guest(guest)?;
     let list = list(context, trial)?;
     let boot = Boot {

@@ -9,7 +9,6 @@ use super::scene::in_order;
 use super::stock::command_in_lab;
 use super::ticks::rom;
 use crate::guest::{self, Flavour, Format};
-use crate::host::Kvm;
 use crate::process::{Bounds, End};
 use std::process::Command;
 use std::time::Duration;
@@ -92,9 +91,7 @@ fn ended(
     machine: &str,
     before: &[&str],
 ) -> Result<(Option<i32>, String), Outcome> {
-    if let Kvm::Unusable(why) = &context.kvm {
-        return Err(Outcome::Skipped(why.to_string()));
-    }
+    context.usable_kvm()?;
     let path = rom(context, &trial.file_name(), &PROGRAM)?;
     let monitor = context.host()?.vmm;
     let mut words = before.iter().map(Into::into).collect::<Vec<_>>();

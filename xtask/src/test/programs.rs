@@ -10,7 +10,6 @@ use std::time::Duration;
 use super::case::{Case, Context, Outcome, Run, Trial, expect};
 use super::handed;
 use crate::guest::{self, Flavour, Format, Program};
-use crate::host::Kvm;
 use crate::process::{Bounds, End};
 use crate::qemu::{Boot, Qemu};
 use crate::workspace::write_atomically;
@@ -227,9 +226,7 @@ pub fn cases() -> Vec<Case> {
 
 /// GRUB, loaded by our monitor.
 fn on_monitor(context: &Context<'_>, trial: &Trial) -> Run {
-    if let Kvm::Unusable(why) = &context.kvm {
-        return Err(Outcome::Skipped(why.to_string()));
-    }
+    context.usable_kvm()?;
     let boot = Boot {
         bios: context.rom()?,
         kernel: context.program(Program::GrubMultiboot)?,

@@ -4,7 +4,6 @@
 //! What the monitor itself refuses is tested beside it, without a KVM.
 
 use super::case::{Case, Context, Outcome, Run, Trial, expect};
-use crate::host::Kvm;
 use crate::process::{Bounds, End};
 use crate::workspace::{read, write_atomically};
 use std::path::PathBuf;
@@ -84,9 +83,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 fn refused(context: &Context<'_>, trial: &Trial, refusal: &Refusal) -> Run {
-    if let Kvm::Unusable(why) = &context.kvm {
-        return Err(Outcome::Skipped(why.to_string()));
-    }
+    context.usable_kvm()?;
     let mut command = Command::new(context.host()?.vmm);
     command
         .arg("--bios")

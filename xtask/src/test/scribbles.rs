@@ -3,8 +3,7 @@
 //! whatever it is told, and ends when it is asked to.
 
 use super::case::{Case, Context, Outcome, Run, Trial, expect};
-use super::handed::monitor;
-use crate::host::Kvm;
+use super::handed::{monitor, run};
 use crate::process::{Bounds, End};
 use crate::qemu::Boot;
 use crate::workspace::write_atomically;
@@ -42,9 +41,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 fn scribbles(context: &Context<'_>, trial: &Trial, parts: &str) -> Run {
-    if let Kvm::Unusable(why) = &context.kvm {
-        return Err(Outcome::Skipped(why.to_string()));
-    }
+    context.usable_kvm()?;
     let inputs = context.workspace.target.join("test-inputs");
     let disk = inputs.join(format!("{}.raw", trial.file_name()));
     write_atomically(&disk, &vec![0x5a; DISK])?;
@@ -63,12 +60,8 @@ fn scribbles(context: &Context<'_>, trial: &Trial, parts: &str) -> Run {
         cpus: 1,
     };
     let mut description = monitor(context, &boot)?;
-    let described = description
-        .args(&options)
-        .arg("--print-machine=json")
-        .output()
-        .map_err(|error| Outcome::Failed(format!("our monitor: {error}")))?;
-    let described = serde_json::from_slice(&described.stdout)
+    description.args(&options).arg("--print-machine=json");
+    let described = serde_json::from_str(&run(trial, &mut description)?)
         .map_err(|error| Outcome::Failed(format!("--print-machine=json: {error}")))?;
     boot.append = format!("pci=off report=scribble,{}", places(&described).join(","));
 

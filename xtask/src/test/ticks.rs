@@ -3,7 +3,6 @@
 //! timer and the clock, waits for both in real mode, and resets the machine.
 
 use super::case::{Case, Context, Outcome, Run, Trial, expect};
-use crate::host::Kvm;
 use crate::process::{Bounds, End};
 use crate::workspace::write_atomically;
 use std::path::PathBuf;
@@ -117,9 +116,7 @@ pub fn rom(context: &Context<'_>, name: &str, program: &[u8]) -> Result<PathBuf,
 }
 
 fn ticks(context: &Context<'_>, trial: &Trial, irqchip: &str) -> Run {
-    if let Kvm::Unusable(why) = &context.kvm {
-        return Err(Outcome::Skipped(why.to_string()));
-    }
+    context.usable_kvm()?;
     let path = rom(context, &trial.file_name(), &PROGRAM)?;
     let mut command = Command::new(context.host()?.vmm);
     let machine = format!("irqchip={irqchip},rtc=on");
