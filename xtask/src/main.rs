@@ -53,7 +53,7 @@ enum Verb {
     Lab(lab::Args),
     /// Test every promise: on the host, on our monitor, on QEMU and in the lab
     Test(test::Args),
-    /// Compare the speed of a disk of our monitor with that of one of QEMU's, in the lab
+    /// Measure what a boot costs
     Bench(bench::Args),
     /// Look for input that breaks a promise
     Fuzz(fuzz::Args),

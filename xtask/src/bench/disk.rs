@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `cargo xtask bench`: a disk of our monitor against one of QEMU's `microvm`, in the lab.
+//! `cargo xtask bench disk`: a disk of our monitor against one of QEMU's `microvm`, in the lab.
 //!
 //! The same guest with the same ROM reads and writes the same image, in turns, all in one outer
 //! machine, whose clock counts instructions: what else this machine does is not seen. Out: medians and
@@ -18,7 +18,7 @@ use crate::process::run_quietly;
 use crate::qemu::{self, Accelerator};
 use crate::workspace::Workspace;
 
-/// `cargo xtask bench`
+/// `cargo xtask bench disk`
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// How often each of them is measured
