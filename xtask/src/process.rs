@@ -247,16 +247,18 @@ fn contains(output: &[u8], mark: &[u8], new: usize) -> bool {
 mod test {
     use super::*;
 
-    const BRIEF: Bounds = Bounds {
-        silence: Duration::from_millis(300),
-        total: Duration::from_secs(2),
+    /// Longer than any of these programs needs on a machine that has much else to do.
+    const LONG: Duration = Duration::from_mins(1);
+    const PATIENT: Bounds = Bounds {
+        silence: LONG,
+        total: LONG,
     };
 
-    fn shell(script: &str) -> Watched {
+    fn shell(script: &str, bounds: Bounds) -> Watched {
         let mut command = Command::new("sh");
         command.args(["-c", script]).stdin(Stdio::null());
         let how = Watch {
-            bounds: BRIEF,
+            bounds,
             echo: false,
             released_by: None,
             until: None,
@@ -266,7 +268,7 @@ mod test {
 
     #[test]
     fn both_outputs_arrive_in_their_order() {
-        let watched = shell("echo one; echo two >&2; echo three");
+        let watched = shell("echo one; echo two >&2; echo three", PATIENT);
 
         assert_eq!(watched.output, "one\ntwo\nthree\n");
         assert!(matches!(watched.end, End::Exited(status) if status.success()));
@@ -274,7 +276,12 @@ mod test {
 
     #[test]
     fn a_silent_program_is_stopped() {
-        let watched = shell("echo here; exec sleep 60");
+        let bounds = Bounds {
+            silence: Duration::from_secs(1),
+            ..PATIENT
+        };
+
+        let watched = shell("echo here; exec sleep 60", bounds);
 
         assert_eq!(watched.output, "here\n");
         assert!(matches!(watched.end, End::Silent(_)));
@@ -285,7 +292,7 @@ mod test {
         let mut command = Command::new("sh");
         command.args(["-c", "echo here; exec sleep 60"]);
         let how = Watch {
-            bounds: BRIEF,
+            bounds: PATIENT,
             echo: false,
             released_by: None,
             until: Some("her"),
@@ -298,7 +305,12 @@ mod test {
 
     #[test]
     fn an_endless_program_is_stopped() {
-        let watched = shell("while sleep 0.1; do echo again; done");
+        let bounds = Bounds {
+            total: Duration::from_secs(1),
+            ..PATIENT
+        };
+
+        let watched = shell("while sleep 0.1; do echo again; done", bounds);
 
         assert!(matches!(watched.end, End::Endless(_)));
     }
