@@ -252,6 +252,15 @@ pub struct Ratio {
 impl Measured {
     /// All accesses to ports.
     pub fn ports(&self) -> Option<u64> {
-        Some(self.counts.port_reads? + self.counts.port_writes?)
+        self.counts
+            .port_reads?
+            .checked_add(self.counts.port_writes?)
+    }
+
+    /// All accesses to registers in memory.
+    pub fn mmio(&self) -> Option<u64> {
+        self.counts
+            .mmio_reads?
+            .checked_add(self.counts.mmio_writes?)
     }
 }
