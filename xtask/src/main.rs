@@ -13,6 +13,7 @@ mod host;
 mod image;
 mod images;
 mod lab;
+mod lines;
 mod oracle;
 mod packages;
 mod process;

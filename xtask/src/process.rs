@@ -174,7 +174,8 @@ pub fn quoted(word: &str) -> String {
 }
 
 /// A child that does not outlive this value.
-struct Kept(Child);
+#[derive(Debug)]
+pub struct Kept(pub Child);
 
 impl Drop for Kept {
     fn drop(&mut self) {

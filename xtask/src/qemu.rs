@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use crate::error::Result;
 use crate::host;
@@ -17,6 +18,24 @@ const PACKAGES: [&str; 2] = ["qemu-system-x86", "seabios"];
 /// Installs QEMU, or says how to.
 pub fn require() -> Result<()> {
     packages::require(PROGRAM, &PACKAGES).map(drop)
+}
+
+/// Since this version `-singlestep` is a property of the accelerator.
+const STEPS_BY_PROPERTY: (u32, u32) = (8, 1);
+
+/// The version of the program as far as it tells features apart: major and minor number.
+pub fn version() -> Option<(u32, u32)> {
+    static VERSION: OnceLock<Option<(u32, u32)>> = OnceLock::new();
+    *VERSION.get_or_init(|| {
+        let output = Command::new(PROGRAM).arg("--version").output().ok()?;
+        numbers(&String::from_utf8_lossy(&output.stdout))
+    })
+}
+
+/// The numbers in `QEMU emulator version 7.2.22 (Debian …)`.
+fn numbers(said: &str) -> Option<(u32, u32)> {
+    let mut parts = said.split_once(" version ")?.1.split(['.', ' ', '\n']);
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
 /// The command line of a small machine of any type that has nothing to boot.
@@ -55,6 +74,8 @@ pub enum Accelerator {
     Icount {
         seed: u32,
     },
+    /// The same, one instruction at a time, so that each can be logged.
+    Stepped,
 }
 
 impl Accelerator {
@@ -66,7 +87,7 @@ impl Accelerator {
         match self {
             Self::Kvm => None,
             Self::Tcg | Self::TcgOneThread => Some(format!("tsc_early_khz={}", host::tsc_khz()?)),
-            Self::Icount { .. } => Some("tsc_early_khz=1000000".to_owned()),
+            Self::Icount { .. } | Self::Stepped => Some("tsc_early_khz=1000000".to_owned()),
         }
     }
 
@@ -117,10 +138,19 @@ impl Qemu {
         command
             .args(["-no-user-config", "-nodefaults", "-display", "none"])
             .args(["-no-reboot", "-M"]);
-        if self.accelerator == Accelerator::TcgOneThread {
-            command.args([&self.machine, "-accel", "tcg,thread=single"]);
-        } else {
-            command.arg(format!("{},accel={accelerator}", self.machine));
+        match self.accelerator {
+            Accelerator::TcgOneThread => {
+                command.args([&self.machine, "-accel", "tcg,thread=single"]);
+            }
+            Accelerator::Stepped if version().is_some_and(|found| found >= STEPS_BY_PROPERTY) => {
+                command.args([&self.machine, "-accel", "tcg,one-insn-per-tb=on"]);
+            }
+            Accelerator::Stepped => {
+                command.args([&self.machine, "-accel", "tcg", "-singlestep"]);
+            }
+            _ => {
+                command.arg(format!("{},accel={accelerator}", self.machine));
+            }
         }
         command
             .args(["-cpu", cpu, "-m", &boot.memory])
@@ -135,7 +165,12 @@ impl Qemu {
         if !boot.append.is_empty() {
             command.args(["-append", &boot.append]);
         }
-        if let Accelerator::Icount { seed } = self.accelerator {
+        let seed = match self.accelerator {
+            Accelerator::Icount { seed } => Some(seed),
+            Accelerator::Stepped => Some(1),
+            _ => None,
+        };
+        if let Some(seed) = seed {
             command.args(["-icount", "shift=0,sleep=off"]);
             command.args(["-seed", &seed.to_string()]);
             command.args(["-rtc", "base=2026-01-01T00:00:00,clock=vm"]);
@@ -174,6 +209,15 @@ mod test {
 
         assert!(line.contains("-icount shift=0,sleep=off -seed 3 -rtc base="));
         assert!(line.contains("-M microvm,acpi=off,accel=tcg -cpu max,+svm -m 512M -smp 2"));
+    }
+
+    #[test]
+    fn the_version_is_told_from_what_debian_appends() {
+        let said = "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7)\nCopyright";
+
+        assert_eq!(numbers(said), Some((7, 2)));
+        assert_eq!(numbers("QEMU emulator version 10.0\n"), Some((10, 0)));
+        assert_eq!(numbers("not found"), None);
     }
 
     #[test]

@@ -1,20 +1,28 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `cargo xtask bench`: what a boot costs, in numbers that anyone can reproduce.
 
+pub mod count;
 mod disk;
 #[allow(dead_code, reason = "the format comes first")]
 mod model;
 #[allow(dead_code, reason = "what is reported comes later")]
 mod report;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::workspace::Workspace;
 
 /// `cargo xtask bench`
 #[derive(Clone, Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
     #[command(subcommand)]
-    what: What,
+    what: Option<What>,
+    /// Lower the budgets in `tests/budgets.toml` to what is found
+    #[arg(long)]
+    save: bool,
+    /// Raise those, too, that were outgrown
+    #[arg(long, requires = "save")]
+    raise: bool,
 }
 
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -25,6 +33,10 @@ enum What {
 
 pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     match &args.what {
-        What::Disk(args) => disk::run(workspace, args),
+        Some(What::Disk(args)) => disk::run(workspace, args),
+        None if args.save => count::gate::save(workspace, args.raise),
+        None => Err(Error::Guest(
+            "expected `--save` or `bench disk`, found neither".into(),
+        )),
     }
 }

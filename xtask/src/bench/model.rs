@@ -134,6 +134,13 @@ pub struct Counts {
     pub mmio_reads: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mmio_writes: Option<u64>,
+    /// Accesses of the local APIC's registers, which none of the four above counts: KVM and the
+    /// processor answer them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_apic: Option<u64>,
+    /// Instructions of the processors that do not boot, which `instructions` does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_processors: Option<u64>,
     /// Times that `KVM_RUN` came back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exits: Option<u64>,
@@ -176,6 +183,9 @@ pub struct SymbolCount {
     pub phase: String,
     pub symbol: String,
     pub count: u64,
+    /// Accesses that left the guest, made by these instructions.
+    #[serde(default)]
+    pub accesses: u64,
 }
 
 /// One access that left the guest.

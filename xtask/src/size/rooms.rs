@@ -10,12 +10,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use addr2line::Context;
-use addr2line::gimli::{Dwarf, EndianSlice, LittleEndian};
 use goblin::elf::Elf;
 use goblin::elf::section_header::SHF_ALLOC;
 
 use crate::image::{self, ImageError};
+use crate::lines::{self, Lines};
 use abi::layout;
 
 /// Occupied bytes by room.
@@ -32,12 +31,10 @@ pub struct Sizes {
 /// Between functions and between sections.
 const PADDING: &str = "padding";
 
-type Slice<'a> = EndianSlice<'a, LittleEndian>;
-
 /// Attributes every occupied byte of the ROM, which was made from `linked`, to a room.
 pub fn measure(root: &Path, linked: &[u8], rom: &[u8]) -> Result<Sizes, ImageError> {
     let elf = Elf::parse(linked)?;
-    let lines = lines(&elf, linked)?;
+    let lines = lines::of(&elf, linked)?;
     let occupied = image::occupancy(rom);
     let loaded: Vec<_> = elf
         .section_headers
@@ -69,21 +66,8 @@ pub fn measure(root: &Path, linked: &[u8], rom: &[u8]) -> Result<Sizes, ImageErr
     })
 }
 
-fn lines<'a>(elf: &Elf<'_>, linked: &'a [u8]) -> Result<Context<Slice<'a>>, ImageError> {
-    let section = |name: &str| {
-        elf.section_headers
-            .iter()
-            .find(|header| elf.shdr_strtab.get_at(header.sh_name) == Some(name))
-            .and_then(|header| linked.get(header.file_range()?))
-            .unwrap_or_default()
-    };
-    Dwarf::load(|id| Ok(EndianSlice::new(section(id.name()), LittleEndian)))
-        .and_then(Context::from_dwarf)
-        .map_err(|error| ImageError::Lines(error.to_string()))
-}
-
 /// The room of an address that line tables cover.
-fn code(lines: &Context<Slice<'_>>, root: &Path, address: u64) -> Option<String> {
+fn code(lines: &Lines<'_>, root: &Path, address: u64) -> Option<String> {
     let mut frames = lines.find_frames(address).skip_all_loads().ok()?;
     let mut outermost = None;
     while let Ok(Some(frame)) = frames.next() {

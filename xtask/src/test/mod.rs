@@ -6,6 +6,7 @@
 
 mod boards;
 mod boot_sector;
+mod budgets;
 pub mod case;
 mod confined;
 mod consoles;
@@ -147,6 +148,7 @@ fn cases() -> Vec<Case> {
     cases.extend(pci::cases());
     cases.extend(placement::cases());
     cases.extend(promises::cases());
+    cases.extend(budgets::cases());
     cases.extend(modules::cases());
     cases.extend(multiboot::cases());
     cases.extend(programs::cases());

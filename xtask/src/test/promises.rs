@@ -4,6 +4,7 @@
 use super::case::{Case, Context, Run, Trial, expect};
 use super::report::Report;
 use super::stock;
+use crate::bench::count::count;
 use crate::image;
 use crate::qemu::{Accelerator, Boot, Qemu};
 use crate::workspace::read;
@@ -49,7 +50,8 @@ pub fn cases() -> Vec<Case> {
     cases
 }
 
-/// With a clock of one tick an instruction, the guest's first time stamp is their number and one.
+/// Counted twice: by the log of every instruction, and by the guest. With a clock of one tick an
+/// instruction, its first time stamp is their number and one.
 fn instructions(
     context: &Context<'_>,
     trial: &Trial,
@@ -58,22 +60,27 @@ fn instructions(
     budget: u64,
 ) -> Run {
     context.qemu()?;
+    let boot = Boot {
+        bios: context.rom()?,
+        kernel: context.guest(kernel)?,
+        initrd: None,
+        append: "console=ttyS0".into(),
+        memory: "512M".into(),
+        cpus: 1,
+    };
+    let logged = count(machine, &boot, None)?.counts.instructions;
     let qemu = Qemu {
         machine: machine.into(),
         accelerator: Accelerator::Icount { seed: 1 },
         nested: false,
-        boot: Boot {
-            bios: context.rom()?,
-            kernel: context.guest(kernel)?,
-            initrd: None,
-            append: "console=ttyS0".into(),
-            memory: "512M".into(),
-            cpus: 1,
-        },
+        boot,
         monitor: false,
     };
     let found = Report::parse(&stock::watched(trial, &qemu)?)?.number("tsc")? - 1;
     trial.remark(format!("{found} instructions"));
+    expect(logged == Some(found), || {
+        format!("expected the {found} instructions of the guest's clock, found {logged:?} logged")
+    })?;
     expect(found <= budget, || {
         format!("expected at most {budget} instructions, found {found}")
     })

@@ -175,6 +175,7 @@ fn ours() -> Measured {
                 symbol("firmware_core::memory::e820::Map::join", 64),
                 symbol("firmware::handoff::pvh32", 58),
             ],
+            ..Counts::default()
         },
         accesses: our_accesses(),
         costs: Costs {
@@ -241,6 +242,7 @@ fn qboot() -> Measured {
         memory_touched: Some(212),
         places: vec![place(PortRead, 0x511, "fw_cfg", 52)],
         symbols: vec![],
+        ..Counts::default()
     };
     measured.accesses = (0..77)
         .map(|turn| Access {
@@ -282,6 +284,7 @@ fn seabios() -> Measured {
             place(MmioWrite, 0xfee0_00f0, "local APIC", 4),
         ],
         symbols: vec![],
+        ..Counts::default()
     };
     // More than the page shows.
     measured.accesses = (0..640)
@@ -324,6 +327,7 @@ fn floor() -> Measured {
         memory_touched: Some(96),
         places: vec![],
         symbols: vec![],
+        ..Counts::default()
     };
     measured.costs = Costs {
         wall: Some(spread(23_113.0, 22_790.0, 24_901.0)),
@@ -469,6 +473,7 @@ fn symbol(symbol: &str, count: u64) -> SymbolCount {
         phase: "firmware".into(),
         symbol: symbol.into(),
         count,
+        accesses: 0,
     }
 }
 

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The gate: our firmware on every machine, held to `tests/budgets.toml`.
+
+use std::path::PathBuf;
+
+use super::budgets::{Budget, Budgets, Verdict};
+use super::table;
+use super::{Symbols, count, phases};
+use crate::bench::model::Measured;
+use crate::build;
+use crate::error::{Error, Result};
+use crate::image;
+use crate::qemu::{self, Boot};
+use crate::workspace::{self, Workspace, read, write_atomically};
+
+/// A boot that has budgets.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    pub name: String,
+    machine: &'static str,
+    kernel: &'static str,
+    cpus: u32,
+    initrd: bool,
+}
+
+/// The machines, by what the names of boots begin with.
+const MACHINES: [(&str, &str); 4] = [
+    ("microvm", "microvm"),
+    ("microvm-no-acpi", "microvm,acpi=off"),
+    ("pc", "pc"),
+    ("q35", "q35"),
+];
+
+/// The guest in both formats.
+const KERNELS: [(&str, &str); 2] = [("pvh", "report.elf"), ("bzimage", "report.bz")];
+
+/// The least, and more processors with an initial RAM disk.
+const SIZES: [(&str, u32, bool); 2] = [("", 1, false), ("-8cpus-initrd", 8, true)];
+
+const INITRD_SIZE: usize = 1 << 20;
+
+/// All boots that have budgets.
+pub fn subjects() -> Vec<Subject> {
+    let mut subjects = Vec::new();
+    for (machine_name, machine) in MACHINES {
+        for (format, kernel) in KERNELS {
+            for (size, cpus, initrd) in SIZES {
+                subjects.push(Subject {
+                    name: format!("{machine_name}-{format}{size}"),
+                    machine,
+                    kernel,
+                    cpus,
+                    initrd,
+                });
+            }
+        }
+    }
+    subjects
+}
+
+/// A firmware to hold to the budgets.
+#[derive(Clone, Debug)]
+pub struct Firmware {
+    pub rom: PathBuf,
+    /// Unless they are not known.
+    pub symbols: Option<Symbols>,
+}
+
+impl Firmware {
+    /// The one that has been built from this tree.
+    pub fn built(workspace: &Workspace) -> Result<Self> {
+        let linked = read(&workspace.linked_firmware())?;
+        Ok(Self {
+            rom: workspace.rom(),
+            symbols: Some(Symbols::new(&workspace.root, linked)),
+        })
+    }
+}
+
+impl Subject {
+    /// Boots it. The guests have been built.
+    pub fn measure(&self, workspace: &Workspace, firmware: &Firmware) -> Result<Measured> {
+        let initrd = workspace.target.join("test-inputs/initrd-1MiB");
+        if self.initrd && !initrd.exists() {
+            write_atomically(&initrd, &vec![0; INITRD_SIZE])?;
+        }
+        let boot = Boot {
+            bios: firmware.rom.clone(),
+            kernel: workspace.guest(self.kernel),
+            initrd: self.initrd.then_some(initrd),
+            append: "console=ttyS0".into(),
+            memory: "512M".into(),
+            cpus: self.cpus,
+        };
+        count(self.machine, &boot, firmware.symbols.as_ref())
+    }
+}
+
+/// What is checked in.
+#[derive(Clone, Debug)]
+pub struct Saved {
+    pub budgets: Budgets,
+    pub symbols: table::Symbols,
+}
+
+impl Saved {
+    pub fn read(workspace: &Workspace) -> Result<Self> {
+        let (budgets, symbols) = paths(workspace);
+        let wrong = |path: &PathBuf, expected| {
+            let path = path.clone();
+            move |found| Error::Format {
+                path,
+                expected,
+                found,
+            }
+        };
+        let text = |path| Ok(String::from_utf8_lossy(&read(path)?).into_owned());
+        Ok(Self {
+            budgets: Budgets::read(&text(&budgets)?)
+                .map_err(wrong(&budgets, "a file of budgets"))?,
+            symbols: table::Symbols::read(&text(&symbols)?)
+                .map_err(wrong(&symbols, "a table of functions"))?,
+        })
+    }
+
+    /// Whether the budgets say anything about this machine's QEMU, or else one sentence.
+    pub fn applies(&self) -> Result<(), String> {
+        let found = qemu_version();
+        if self.budgets.qemu == found {
+            return Ok(());
+        }
+        Err(format!(
+            "the budgets are for QEMU {}, whose guests see other tables than those of QEMU {found}",
+            self.budgets.qemu
+        ))
+    }
+
+    /// What has become of a boot.
+    pub fn verdict(&self, name: &str, measured: &Measured) -> Result<Verdict> {
+        let budget = self.budgets.boots.get(name).ok_or_else(|| {
+            Error::Guest(format!(
+                "expected a budget for {name} in tests/budgets.toml, found none: \
+                 `cargo xtask bench --save --raise` makes one"
+            ))
+        })?;
+        let mut found = table::Symbols::default();
+        found.set(name, measured);
+        Ok(budget.verdict(&Budget::from(measured), name, &self.symbols, &found))
+    }
+}
+
+/// `cargo xtask bench --save`: lowers what is found lower, and with `raise` takes everything.
+pub fn save(workspace: &Workspace, raise: bool) -> Result<()> {
+    qemu::require()?;
+    let rom = build::firmware(workspace)?;
+    build::guests(workspace)?;
+    let firmware = Firmware::built(workspace)?;
+    let occupied = image::occupied(&rom) as u64;
+    let old = match Saved::read(workspace) {
+        Err(Error::File { .. }) if raise => None,
+        old => Some(old?),
+    };
+    if let Some(old) = &old
+        && !raise
+    {
+        old.applies().map_err(Error::Guest)?;
+    }
+    let mut saved = Saved {
+        budgets: Budgets {
+            qemu: qemu_version(),
+            rom_bytes: occupied,
+            ..Budgets::default()
+        },
+        symbols: table::Symbols::default(),
+    };
+    let mut grew = Vec::new();
+    if let Some(old) = &old
+        && !raise
+        && occupied > old.budgets.rom_bytes
+    {
+        saved.budgets.rom_bytes = old.budgets.rom_bytes;
+        grew.push(format!("ROM bytes {} → {occupied}", old.budgets.rom_bytes));
+    }
+    for subject in subjects() {
+        let name = &subject.name;
+        let measured = subject.measure(workspace, &firmware)?;
+        let found = Budget::from(&measured);
+        let old = old.as_ref();
+        let before = old.and_then(|old| Some((old, old.budgets.boots.get(name)?)));
+        let verdict = match before {
+            Some((old, _)) => old.verdict(name, &measured)?,
+            None => Verdict::default(),
+        };
+        for change in verdict.shrank.iter().chain(&verdict.grew) {
+            println!("{name}: {change}");
+        }
+        saved.symbols.set(name, &measured);
+        let budget = match before {
+            Some((old, budget)) if !raise => {
+                grew.extend(
+                    verdict
+                        .grew
+                        .iter()
+                        .map(|change| format!("{name}: {change}")),
+                );
+                let lowered = budget.lowered(&found);
+                // What has outgrown its budget is still told from what the budget was made of.
+                for (phase, kept) in &lowered.phases {
+                    if found.phases.get(phase) != Some(kept) {
+                        let sums = old.symbols.of(name, phase);
+                        saved.symbols.set_phase(name, phase, sums);
+                    }
+                }
+                lowered
+            }
+            None if !raise => {
+                return Err(Error::Guest(format!(
+                    "expected a budget for {name}, found none: --raise makes one"
+                )));
+            }
+            _ => found,
+        };
+        saved.budgets.boots.insert(name.clone(), budget);
+    }
+    let (budgets, symbols) = paths(workspace);
+    let order = phases::names();
+    workspace::write_atomically(&budgets, saved.budgets.saved(&order).as_bytes())?;
+    workspace::write_atomically(&symbols, saved.symbols.saved(&order).as_bytes())?;
+    if grew.is_empty() {
+        Ok(())
+    } else {
+        grew.push("nothing was raised, which takes --raise".into());
+        Err(Error::Budgets(grew))
+    }
+}
+
+fn paths(workspace: &Workspace) -> (PathBuf, PathBuf) {
+    let tests = workspace.root.join("tests");
+    (tests.join("budgets.toml"), tests.join("symbols.txt"))
+}
+
+/// As budgets have it: what adds tables to a guest's is a new minor version.
+fn qemu_version() -> String {
+    qemu::version().map_or_else(
+        || "unknown".to_owned(),
+        |(major, minor)| format!("{major}.{minor}"),
+    )
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a boot of our firmware costs, held to `tests/budgets.toml`: counts, the same on every run
+//! and on every machine.
+
+use super::case::{Case, Context, Outcome, Run, Trial, expect};
+use crate::bench::count::gate::{self, Firmware, Saved, Subject};
+use crate::image;
+use crate::workspace::read;
+
+/// Every budget.
+pub fn cases() -> Vec<Case> {
+    let mut cases = vec![Case::new("qemu/budget-rom-bytes", rom_bytes)];
+    cases.extend(gate::subjects().into_iter().map(|subject| {
+        let name = format!("qemu/budget-{}", subject.name);
+        Case::new(name, move |context, trial| held(context, trial, &subject))
+    }));
+    cases
+}
+
+fn rom_bytes(context: &Context<'_>, trial: &Trial) -> Run {
+    let found = image::occupied(&read(&context.rom()?)?) as u64;
+    let budget = Saved::read(context.workspace)?.budgets.rom_bytes;
+    if found < budget {
+        trial.remark(lower(&format!("ROM bytes {budget} → {found}")));
+    }
+    expect(found <= budget, || {
+        format!(
+            "ROM bytes {budget} → {found}: `cargo xtask size` says which rooms; {}",
+            raise()
+        )
+    })
+}
+
+fn held(context: &Context<'_>, trial: &Trial, subject: &Subject) -> Run {
+    context.qemu()?;
+    context.rom()?;
+    context.guest("report.elf")?;
+    let saved = Saved::read(context.workspace)?;
+    saved.applies().map_err(Outcome::Skipped)?;
+    let firmware = Firmware::built(context.workspace)?;
+    let measured = subject.measure(context.workspace, &firmware)?;
+    let verdict = saved.verdict(&subject.name, &measured)?;
+    if verdict.grew.is_empty() && !verdict.shrank.is_empty() {
+        trial.remark(lower(&verdict.shrank.join("; ")));
+    }
+    expect(verdict.grew.is_empty(), || {
+        format!("{}; {}", verdict.grew.join("; "), raise())
+    })
+}
+
+fn lower(what: &str) -> String {
+    format!("{what}: `cargo xtask bench --save` lowers the budget")
+}
+
+fn raise() -> &'static str {
+    "if that is worth it, `cargo xtask bench --save --raise` raises the budget"
+}
