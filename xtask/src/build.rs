@@ -43,12 +43,17 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
 
 /// The ROM image.
 pub fn firmware(workspace: &Workspace) -> Result<Vec<u8>> {
-    let linked = bare_metal(workspace, &["--package", "firmware"], "firmware")?;
-    let rom = made(image::rom(&linked))?;
+    let (rom, _) = firmware_called(workspace, "firmware")?;
     workspace::write_atomically(&workspace.rom(), &rom)?;
     // Where the monitor looks for it unless told otherwise.
     workspace::write_atomically(&workspace.vmm().with_file_name("qboot-rs.rom"), &rom)?;
     Ok(rom)
+}
+
+/// The ROM image of a tree whose firmware has this name, and what it was made from.
+pub fn firmware_called(workspace: &Workspace, binary: &str) -> Result<(Vec<u8>, Vec<u8>)> {
+    let linked = bare_metal(workspace, &["--package", "firmware"], binary)?;
+    Ok((made(image::rom(&linked))?, linked))
 }
 
 /// The guest that reports what it was handed, in every format that QEMU hands over.

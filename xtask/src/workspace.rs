@@ -18,9 +18,20 @@ static WRITES: AtomicU32 = AtomicU32::new(0);
 pub struct Workspace {
     pub root: PathBuf,
     pub target: PathBuf,
+    /// It lies in another one, whose configuration of Cargo is not for it.
+    inner: bool,
 }
 
 impl Workspace {
+    /// A copy of the source tree that lies somewhere in the target directory.
+    pub fn inner(root: PathBuf, target: PathBuf) -> Self {
+        Self {
+            root,
+            target,
+            inner: true,
+        }
+    }
+
     /// Finds the source tree from the place of this package, and the target directory as Cargo
     /// does: `CARGO_TARGET_DIR`, else `target` in the tree.
     pub fn locate() -> Result<Self> {
@@ -32,7 +43,11 @@ impl Workspace {
                 .map_err(Error::file("locate", Path::new(&directory)))?,
             None => root.join("target"),
         };
-        Ok(Self { root, target })
+        Ok(Self {
+            root,
+            target,
+            inner: false,
+        })
     }
 
     /// The ROM image.
@@ -65,6 +80,18 @@ impl Workspace {
     pub fn cargo<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Command {
         let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         command.args(arguments).current_dir(&self.root);
+        if self.inner {
+            // Cargo reads the configuration of every directory above the one it is run in.
+            command
+                .current_dir("/")
+                .env("CARGO_TARGET_DIR", &self.target);
+            command
+                .arg("--manifest-path")
+                .arg(self.root.join("Cargo.toml"));
+            command
+                .arg("--config")
+                .arg(self.root.join(".cargo/config.toml"));
+        }
         command
     }
 }

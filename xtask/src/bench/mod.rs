@@ -23,6 +23,9 @@ pub struct Args {
     /// Raise those, too, that were outgrown
     #[arg(long, requires = "save")]
     raise: bool,
+    /// Tell what changed from one firmware to the other: ROM files, revisions, or `.` for this tree
+    #[arg(long, num_args = 2, value_names = ["A", "B"], conflicts_with = "save")]
+    compare: Vec<String>,
 }
 
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -35,8 +38,9 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     match &args.what {
         Some(What::Disk(args)) => disk::run(workspace, args),
         None if args.save => count::gate::save(workspace, args.raise),
+        None if !args.compare.is_empty() => count::compare::run(workspace, &args.compare),
         None => Err(Error::Guest(
-            "expected `--save` or `bench disk`, found neither".into(),
+            "expected `--save`, `--compare A B` or `disk`, found none of them".into(),
         )),
     }
 }

@@ -39,13 +39,22 @@ fn held(context: &Context<'_>, trial: &Trial, subject: &Subject) -> Run {
     saved.applies().map_err(Outcome::Skipped)?;
     let firmware = Firmware::built(context.workspace)?;
     let measured = subject.measure(context.workspace, &firmware)?;
-    let verdict = saved.verdict(&subject.name, &measured)?;
-    if verdict.grew.is_empty() && !verdict.shrank.is_empty() {
-        trial.remark(lower(&verdict.shrank.join("; ")));
+    let changes = saved.changes(&subject.name, &measured)?;
+    let grew: Vec<_> = changes.iter().filter(|change| change.grew()).collect();
+    if grew.is_empty() && !changes.is_empty() {
+        trial.remark(lower(&sentence(&changes)));
     }
-    expect(verdict.grew.is_empty(), || {
-        format!("{}; {}", verdict.grew.join("; "), raise())
+    expect(grew.is_empty(), || {
+        format!("{}; {}", sentence(grew), raise())
     })
+}
+
+fn sentence<C: ToString>(changes: impl IntoIterator<Item = C>) -> String {
+    let words: Vec<_> = changes
+        .into_iter()
+        .map(|change| change.to_string())
+        .collect();
+    words.join("; ")
 }
 
 fn lower(what: &str) -> String {

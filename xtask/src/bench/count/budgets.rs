@@ -3,7 +3,8 @@
 //!
 //! In: the text, and what was measured. Out: the text anew, sentences about what grew. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde::Deserialize;
 
@@ -51,13 +52,38 @@ pub struct PhaseBudget {
     pub accesses: u64,
 }
 
-/// What became of one boot's budget.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Verdict {
-    /// A sentence for each number that grew.
-    pub grew: Vec<String>,
-    /// The same for each that shrank.
-    pub shrank: Vec<String>,
+/// A number that changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    pub what: String,
+    pub old: u64,
+    pub new: u64,
+    /// The functions that changed it, the most to blame first.
+    pub functions: Vec<String>,
+}
+
+/// How many functions a sentence names.
+const NAMED: usize = 6;
+
+impl Change {
+    pub fn grew(&self) -> bool {
+        self.new > self.old
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {} → {}", self.what, self.old, self.new)?;
+        if self.functions.is_empty() {
+            return Ok(());
+        }
+        let (named, more) = self.functions.split_at(self.functions.len().min(NAMED));
+        write!(formatter, " ({}", named.join(", "))?;
+        match more.len() {
+            0 => formatter.write_str(")"),
+            count => write!(formatter, ", and {count} more)"),
+        }
+    }
 }
 
 impl Budgets {
@@ -121,39 +147,44 @@ impl From<&Measured> for Budget {
 }
 
 impl Budget {
-    /// What has changed from this to `found`; the functions are those of the boot called `name`.
-    pub fn verdict(&self, found: &Self, name: &str, old: &Symbols, new: &Symbols) -> Verdict {
-        let mut verdict = Verdict::default();
-        let mut note = |what: &str, old: u64, new: u64, who: &str| {
-            let sentence = format!("{what} {old} → {new}{who}");
-            match new.cmp(&old) {
-                std::cmp::Ordering::Greater => verdict.grew.push(sentence),
-                std::cmp::Ordering::Less => verdict.shrank.push(sentence),
-                std::cmp::Ordering::Equal => {}
-            }
-        };
-        note("instructions", self.instructions, found.instructions, "");
-        note("port accesses", self.ports, found.ports, "");
-        note("accesses of device memory", self.mmio, found.mmio, "");
-        let phases: std::collections::BTreeSet<_> =
-            self.phases.keys().chain(found.phases.keys()).collect();
-        for phase in phases {
-            let of = |budget: &Self| budget.phases.get(phase).copied().unwrap_or_default();
-            let (before, after) = (of(self), of(found));
-            let who = |which: fn(&(u64, u64)) -> u64| {
-                changed(&old.of(name, phase), &new.of(name, phase), which)
-            };
-            let what = format!("{phase}: instructions");
-            note(
-                &what,
-                before.instructions,
-                after.instructions,
-                &who(|sum| sum.0),
-            );
-            let what = format!("{phase}: accesses");
-            note(&what, before.accesses, after.accesses, &who(|sum| sum.1));
+    /// What has changed from this to `found`, the totals first; the functions are those of the boot
+    /// called `name`, and `order` has the names of the phases.
+    pub fn changes(
+        &self,
+        found: &Self,
+        order: &[&str],
+        name: &str,
+        functions: (&Symbols, &Symbols),
+    ) -> Vec<Change> {
+        let mut changes = vec![
+            total("instructions", self.instructions, found.instructions),
+            total("port accesses", self.ports, found.ports),
+            total("accesses of device memory", self.mmio, found.mmio),
+        ];
+        let known = order.iter().map(|phase| (*phase).to_owned());
+        let unknown = self
+            .phases
+            .keys()
+            .filter(|phase| !order.contains(&phase.as_str()));
+        for phase in known.chain(unknown.cloned()) {
+            let of = |budget: &Self| budget.phases.get(&phase).copied().unwrap_or_default();
+            let (old, new) = (of(self), of(found));
+            let sums = (functions.0.of(name, &phase), functions.1.of(name, &phase));
+            changes.push(Change {
+                what: format!("{phase}: instructions"),
+                old: old.instructions,
+                new: new.instructions,
+                functions: changed(&sums.0, &sums.1, |sum| sum.0),
+            });
+            changes.push(Change {
+                what: format!("{phase}: accesses"),
+                old: old.accesses,
+                new: new.accesses,
+                functions: changed(&sums.0, &sums.1, |sum| sum.1),
+            });
         }
-        verdict
+        changes.retain(|change| change.old != change.new);
+        changes
     }
 
     /// The lower of both numbers everywhere; what is not found any more is gone.
@@ -178,25 +209,31 @@ impl Budget {
 /// Instructions and accesses by function.
 pub type Sums = BTreeMap<String, (u64, u64)>;
 
-/// The functions whose number changed, the largest change first, in parentheses.
-pub fn changed(old: &Sums, new: &Sums, which: impl Fn(&(u64, u64)) -> u64) -> String {
+fn total(what: &str, old: u64, new: u64) -> Change {
+    Change {
+        what: what.to_owned(),
+        old,
+        new,
+        functions: Vec::new(),
+    }
+}
+
+/// The functions whose number changed: first what changed most in the direction of the sum.
+fn changed(old: &Sums, new: &Sums, which: impl Fn(&(u64, u64)) -> u64) -> Vec<String> {
     let of = |sums: &Sums, name: &str| sums.get(name).map_or(0, &which);
-    let names: std::collections::BTreeSet<_> = old.keys().chain(new.keys()).collect();
+    let names: BTreeSet<_> = old.keys().chain(new.keys()).collect();
     let mut changes: Vec<_> = names
         .into_iter()
         .map(|name| (name, of(old, name), of(new, name)))
         .filter(|(_, old, new)| old != new)
         .collect();
-    changes.sort_by_key(|(_, old, new)| std::cmp::Reverse(old.abs_diff(*new)));
-    let words: Vec<_> = changes
-        .iter()
+    let growth = |old: u64, new: u64| new.cast_signed() - old.cast_signed();
+    let sum: i64 = changes.iter().map(|(_, old, new)| growth(*old, *new)).sum();
+    changes.sort_by_key(|(_, old, new)| -growth(*old, *new) * sum.signum());
+    let words = changes.iter();
+    words
         .map(|(name, old, new)| format!("{name} {old} → {new}"))
-        .collect();
-    if words.is_empty() {
-        String::new()
-    } else {
-        format!(" ({})", words.join(", "))
-    }
+        .collect()
 }
 
 #[cfg(test)]
@@ -250,7 +287,7 @@ facts = { instructions = 20, accesses = 2 }
         }
     }
 
-    fn verdict(facts: u64, accesses: u64) -> Verdict {
+    fn changes(facts: u64, accesses: u64) -> Vec<String> {
         let budgets = Budgets::read(TEXT).unwrap();
         let symbols = |measured: &Measured| {
             let mut symbols = Symbols::default();
@@ -258,20 +295,19 @@ facts = { instructions = 20, accesses = 2 }
             symbols
         };
         let found = measured(facts, accesses);
-        budgets.boots["pc-pvh"].verdict(
+        let changes = budgets.boots["pc-pvh"].changes(
             &Budget::from(&found),
+            &["way in", "facts"],
             "pc-pvh",
-            &symbols(&measured(20, 2)),
-            &symbols(&found),
-        )
+            (&symbols(&measured(20, 2)), &symbols(&found)),
+        );
+        changes.iter().map(Change::to_string).collect()
     }
 
     #[test]
-    fn what_grew_is_named_by_phase_and_function() {
-        let verdict = verdict(22, 3);
-
+    fn what_changed_is_named_by_phase_and_function() {
         assert_eq!(
-            verdict.grew,
+            changes(22, 3),
             [
                 "instructions 30 → 32",
                 "port accesses 2 → 3",
@@ -279,16 +315,27 @@ facts = { instructions = 20, accesses = 2 }
                 "facts: accesses 2 → 3 (core/facts::gather 2 → 3)",
             ]
         );
-        assert!(verdict.shrank.is_empty());
+        assert_eq!(changes(19, 2).len(), 2);
+        assert!(changes(20, 2).is_empty());
     }
 
     #[test]
-    fn what_is_as_it_was_or_less_has_not_grown() {
-        assert_eq!(verdict(20, 2), Verdict::default());
+    fn a_phase_that_is_gone_or_has_another_name_has_changed() {
+        let mut found = measured(20, 2);
+        found.phases[1].name = "truths".into();
+        let budgets = Budgets::read(TEXT).unwrap();
+        let none = Symbols::default();
 
-        let less = verdict(19, 2);
-        assert!(less.grew.is_empty());
-        assert_eq!(less.shrank.len(), 2);
+        let changes = budgets.boots["pc-pvh"].changes(
+            &Budget::from(&found),
+            &["way in", "truths"],
+            "pc-pvh",
+            (&none, &none),
+        );
+
+        let grew: Vec<_> = changes.iter().filter(|change| change.grew()).collect();
+        assert_eq!(grew[0].to_string(), "truths: instructions 0 → 20");
+        assert_eq!(changes.len(), 4);
     }
 
     #[test]

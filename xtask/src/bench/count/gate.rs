@@ -3,9 +3,9 @@
 
 use std::path::PathBuf;
 
-use super::budgets::{Budget, Budgets, Verdict};
+use super::budgets::{Budget, Budgets, Change};
 use super::table;
-use super::{Symbols, count, phases};
+use super::{How, Symbols, counted, phases};
 use crate::bench::model::Measured;
 use crate::build;
 use crate::error::{Error, Result};
@@ -67,7 +67,13 @@ pub struct Firmware {
 }
 
 impl Firmware {
-    /// The one that has been built from this tree.
+    /// Builds the one of a tree.
+    pub fn build(workspace: &Workspace) -> Result<Self> {
+        build::firmware(workspace)?;
+        Self::built(workspace)
+    }
+
+    /// The one that has been built from a tree.
     pub fn built(workspace: &Workspace) -> Result<Self> {
         let linked = read(&workspace.linked_firmware())?;
         Ok(Self {
@@ -80,6 +86,16 @@ impl Firmware {
 impl Subject {
     /// Boots it. The guests have been built.
     pub fn measure(&self, workspace: &Workspace, firmware: &Firmware) -> Result<Measured> {
+        self.measure_as(&How::default(), workspace, firmware)
+    }
+
+    /// The same, run in another way.
+    pub fn measure_as(
+        &self,
+        how: &How<'_>,
+        workspace: &Workspace,
+        firmware: &Firmware,
+    ) -> Result<Measured> {
         let initrd = workspace.target.join("test-inputs/initrd-1MiB");
         if self.initrd && !initrd.exists() {
             write_atomically(&initrd, &vec![0; INITRD_SIZE])?;
@@ -92,7 +108,7 @@ impl Subject {
             memory: "512M".into(),
             cpus: self.cpus,
         };
-        count(self.machine, &boot, firmware.symbols.as_ref())
+        counted(self.machine, &boot, firmware.symbols.as_ref(), how)
     }
 }
 
@@ -136,17 +152,20 @@ impl Saved {
     }
 
     /// What has become of a boot.
-    pub fn verdict(&self, name: &str, measured: &Measured) -> Result<Verdict> {
-        let budget = self.budgets.boots.get(name).ok_or_else(|| {
-            Error::Guest(format!(
-                "expected a budget for {name} in tests/budgets.toml, found none: \
-                 `cargo xtask bench --save --raise` makes one"
-            ))
-        })?;
+    pub fn changes(&self, name: &str, measured: &Measured) -> Result<Vec<Change>> {
+        let budget = self.budgets.boots.get(name).ok_or_else(|| without(name))?;
         let mut found = table::Symbols::default();
         found.set(name, measured);
-        Ok(budget.verdict(&Budget::from(measured), name, &self.symbols, &found))
+        let functions = (&self.symbols, &found);
+        Ok(budget.changes(&Budget::from(measured), &phases::names(), name, functions))
     }
+}
+
+fn without(name: &str) -> Error {
+    Error::Guest(format!(
+        "expected a budget for {name} in tests/budgets.toml, found none: \
+         `cargo xtask bench --save --raise` makes one"
+    ))
 }
 
 /// `cargo xtask bench --save`: lowers what is found lower, and with `raise` takes everything.
@@ -185,24 +204,22 @@ pub fn save(workspace: &Workspace, raise: bool) -> Result<()> {
         let name = &subject.name;
         let measured = subject.measure(workspace, &firmware)?;
         let found = Budget::from(&measured);
-        let old = old.as_ref();
-        let before = old.and_then(|old| Some((old, old.budgets.boots.get(name)?)));
-        let verdict = match before {
-            Some((old, _)) => old.verdict(name, &measured)?,
-            None => Verdict::default(),
+        let before = old
+            .as_ref()
+            .and_then(|old| Some((old, old.budgets.boots.get(name)?)));
+        let changes = match before {
+            Some((old, _)) => old.changes(name, &measured)?,
+            None if raise => Vec::new(),
+            None => return Err(without(name)),
         };
-        for change in verdict.shrank.iter().chain(&verdict.grew) {
+        for change in &changes {
             println!("{name}: {change}");
         }
         saved.symbols.set(name, &measured);
         let budget = match before {
             Some((old, budget)) if !raise => {
-                grew.extend(
-                    verdict
-                        .grew
-                        .iter()
-                        .map(|change| format!("{name}: {change}")),
-                );
+                let outgrown = changes.iter().filter(|change| change.grew());
+                grew.extend(outgrown.map(|change| format!("{name}: {change}")));
                 let lowered = budget.lowered(&found);
                 // What has outgrown its budget is still told from what the budget was made of.
                 for (phase, kept) in &lowered.phases {
@@ -212,11 +229,6 @@ pub fn save(workspace: &Workspace, raise: bool) -> Result<()> {
                     }
                 }
                 lowered
-            }
-            None if !raise => {
-                return Err(Error::Guest(format!(
-                    "expected a budget for {name}, found none: --raise makes one"
-                )));
             }
             _ => found,
         };

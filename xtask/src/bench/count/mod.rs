@@ -6,6 +6,7 @@
 //! any machine.
 
 mod budgets;
+pub mod compare;
 mod entry;
 pub mod gate;
 mod phases;
@@ -15,7 +16,7 @@ mod table;
 mod tally;
 
 use std::io::{BufRead, Read};
-use std::process::{ChildStderr, Stdio};
+use std::process::{ChildStderr, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -30,12 +31,28 @@ use entry::Entry;
 pub use symbols::Symbols;
 use tally::Tally;
 
-/// What a firmware may take before it is given up. SeaBIOS takes 12 million instructions and 15
-/// seconds.
-const MAX_INSTRUCTIONS: u64 = 100_000_000;
-const MAX_TIME: Duration = Duration::from_secs(180);
-/// The same for not executing anything.
-const MAX_SILENCE: Duration = Duration::from_secs(10);
+/// How a boot is run, and what it may take before it is given up.
+#[derive(Clone, Copy, Debug)]
+pub struct How<'a> {
+    /// Words before QEMU's command, such as those of `taskset`.
+    pub before: &'a [&'a str],
+    pub instructions: u64,
+    pub time: Duration,
+    /// Without an instruction.
+    pub silence: Duration,
+}
+
+impl Default for How<'_> {
+    /// SeaBIOS takes 6 million instructions and 7 seconds on `microvm`.
+    fn default() -> Self {
+        Self {
+            before: &[],
+            instructions: 100_000_000,
+            time: Duration::from_secs(180),
+            silence: Duration::from_secs(10),
+        }
+    }
+}
 
 /// Chunks of the log that wait to be read.
 const BACKLOG: usize = 16;
@@ -45,19 +62,29 @@ const CHUNK: usize = 64 * 1024;
 ///
 /// `symbols` are those of our firmware if that is what `boot` boots.
 pub fn count(machine: &str, boot: &Boot, symbols: Option<&Symbols>) -> Result<Measured> {
+    counted(machine, boot, symbols, &How::default())
+}
+
+/// The same, run in another way.
+pub fn counted(
+    machine: &str,
+    boot: &Boot,
+    symbols: Option<&Symbols>,
+    how: &How<'_>,
+) -> Result<Measured> {
     qemu::require()?;
     let entry = Entry::of(&boot.kernel, &read(&boot.kernel)?)?;
     let rom = read(&boot.bios)?;
     let resolver = symbols.map(Symbols::resolver).transpose()?;
     let mut tally = Tally::new(entry, resolver);
-    run(machine, boot, &mut tally)?;
+    run(machine, boot, how, &mut tally)?;
     let mut measured = tally.measured();
     measured.counts.rom_bytes = Some(image::occupied(&rom) as u64);
     Ok(measured)
 }
 
 /// Feeds the log to the tally until the kernel is entered; then the machine is stopped.
-fn run(machine: &str, boot: &Boot, tally: &mut Tally<'_>) -> Result<()> {
+fn run(machine: &str, boot: &Boot, how: &How<'_>, tally: &mut Tally<'_>) -> Result<()> {
     let qemu = Qemu {
         machine: machine.to_owned(),
         accelerator: Accelerator::Stepped,
@@ -65,7 +92,7 @@ fn run(machine: &str, boot: &Boot, tally: &mut Tally<'_>) -> Result<()> {
         boot: boot.clone(),
         monitor: false,
     };
-    let mut command = qemu.command();
+    let mut command = after(how.before, qemu.command());
     // The log's own file is buffered by line, standard error not at all.
     command.args(["-d", stream::WANTED, "-D", "/dev/stderr"]);
     command.stdin(Stdio::null()).stdout(Stdio::null());
@@ -82,23 +109,23 @@ fn run(machine: &str, boot: &Boot, tally: &mut Tally<'_>) -> Result<()> {
     let started = Instant::now();
     let mut line = Vec::new();
     let why = loop {
-        match chunks.recv_timeout(MAX_SILENCE) {
+        match chunks.recv_timeout(how.silence) {
             Ok(chunk) => {
                 if feed(&chunk, &mut line, tally) {
                     return Ok(());
                 }
             }
             Err(RecvTimeoutError::Timeout) => {
-                let seconds = MAX_SILENCE.as_secs();
+                let seconds = how.silence.as_secs();
                 break format!("it executed nothing for {seconds} s");
             }
             Err(RecvTimeoutError::Disconnected) => break "QEMU ended".to_owned(),
         }
-        if tally.instructions() > MAX_INSTRUCTIONS {
-            break format!("it executed more than {MAX_INSTRUCTIONS} instructions");
+        if tally.instructions() > how.instructions {
+            break format!("it executed more than {} instructions", how.instructions);
         }
-        if started.elapsed() > MAX_TIME {
-            break format!("it took longer than {} s", MAX_TIME.as_secs());
+        if started.elapsed() > how.time {
+            break format!("it took longer than {} s", how.time.as_secs());
         }
     };
     let firmware = boot.bios.display();
@@ -106,6 +133,17 @@ fn run(machine: &str, boot: &Boot, tally: &mut Tally<'_>) -> Result<()> {
         "{firmware} did not reach the kernel on {machine}: {why}; {}",
         tally.state()
     )))
+}
+
+/// A command with words before it.
+fn after(before: &[&str], command: Command) -> Command {
+    let [program, arguments @ ..] = before else {
+        return command;
+    };
+    let mut whole = Command::new(program);
+    whole.args(arguments).arg(command.get_program());
+    whole.args(command.get_args());
+    whole
 }
 
 /// Feeds whole lines, and keeps the beginning of one in `line`.

@@ -173,18 +173,21 @@ impl Frame {
     }
 }
 
-/// `firmware_core::facts::gather` as its room and its name.
+/// `firmware_core::memory::map::MemoryMap::set` as line tables would have it: its room and its name.
 fn demangled(symbol: &str) -> String {
     let name = format!("{:#}", rustc_demangle::demangle(symbol));
-    let Some((path, function)) = name.rsplit_once("::") else {
-        return name;
+    let mut path: Vec<_> = name.split("::").collect();
+    let Some(function) = path.pop().filter(|_| !name.contains('<')) else {
+        return name.rsplit("::").next().unwrap_or(&name).to_owned();
     };
-    match path.split_once("::") {
-        _ if path.contains('<') => function.to_owned(),
-        Some(("firmware", rest)) => format!("{}::{function}", rest.replace("::", "/")),
-        Some(("firmware_core", rest)) => format!("core/{}::{function}", rest.replace("::", "/")),
-        _ => format!("{}::{function}", path.replace("::", "/")),
+    match path.as_slice() {
+        [] => return name,
+        ["firmware", _, ..] => drop(path.remove(0)),
+        ["firmware_core", ..] => path[0] = "core",
+        _ => {}
     }
+    path.retain(|part| !part.starts_with(char::is_uppercase));
+    format!("{}::{function}", path.join("/"))
 }
 
 /// A source file of this tree as the path of its room.
@@ -263,6 +266,14 @@ mod test {
         assert_eq!(
             name("_ZN8firmware7handoff5enter17hf481871c83ede936E"),
             "handoff::enter"
+        );
+        assert_eq!(
+            name("_ZN13firmware_core6memory3map9MemoryMap3set17he59e5192dd27c791E"),
+            "core/memory/map::set"
+        );
+        assert_eq!(
+            name("_ZN8firmware7give_up17h0a5b6c7d8e9f0a1bE"),
+            "firmware::give_up"
         );
         assert_eq!(name("pvh32"), "pvh32");
     }
