@@ -3,6 +3,7 @@
 
 use super::case::{Case, Context, Outcome, Run, Trial, expect};
 use super::ticks;
+use crate::bench::count::compare;
 use crate::bench::count::gate::{self, Firmware};
 use crate::bench::count::{How, counted};
 use crate::error::Error;
@@ -37,7 +38,7 @@ const STUCK: [Stuck; 2] = [
             0xf4,       // hlt
         ],
         sentences: [
-            "it executed nothing for 2 s; instruction ",
+            "it executed nothing for 4 s; instruction ",
             "write to port 0x80 (",
         ],
     },
@@ -45,7 +46,10 @@ const STUCK: [Stuck; 2] = [
 
 /// Every case.
 pub fn cases() -> Vec<Case> {
-    let mut cases = vec![Case::new("qemu/count-same-every-run", same)];
+    let mut cases = vec![
+        Case::new("qemu/count-same-every-run", same),
+        Case::new("qemu/count-refuses-what-is-no-firmware", refuses),
+    ];
     cases.extend(STUCK.iter().map(|rom| {
         let name = format!("qemu/count-gives-up-{}", rom.name);
         Case::new(name, move |context, trial| stuck(context, trial, rom))
@@ -83,6 +87,23 @@ fn same(context: &Context<'_>, trial: &Trial) -> Run {
     Ok(())
 }
 
+/// What is neither a file nor a revision has its sentence.
+fn refuses(context: &Context<'_>, _: &Trial) -> Run {
+    context.qemu()?;
+    let names = ["no-such-thing".to_owned(), ".".to_owned()];
+    let said = match compare::run(context.workspace, &names) {
+        Ok(()) => "nothing".to_owned(),
+        Err(Error::Start { source, .. }) => {
+            return Err(Outcome::Skipped(format!("git cannot be started: {source}")));
+        }
+        Err(error) => error.to_string(),
+    };
+    let expected = "expected a ROM file, a revision or `.`, found `no-such-thing`";
+    expect(said == expected, || {
+        format!("expected to be told `{expected}`, found: {said}")
+    })
+}
+
 fn stuck(context: &Context<'_>, trial: &Trial, rom: &Stuck) -> Run {
     context.qemu()?;
     let boot = Boot {
@@ -95,7 +116,7 @@ fn stuck(context: &Context<'_>, trial: &Trial, rom: &Stuck) -> Run {
     };
     let how = How {
         instructions: 10_000,
-        silence: Duration::from_secs(2),
+        silence: Duration::from_secs(4),
         ..How::default()
     };
     let said = match counted("microvm", &boot, None, &how) {

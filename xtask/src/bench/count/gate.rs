@@ -19,6 +19,7 @@ pub struct Subject {
     pub name: String,
     machine: &'static str,
     kernel: &'static str,
+    cpu: &'static str,
     cpus: u32,
     initrd: bool,
 }
@@ -49,12 +50,22 @@ pub fn subjects() -> Vec<Subject> {
                     name: format!("{machine_name}-{format}{size}"),
                     machine,
                     kernel,
+                    cpu: "max",
                     cpus,
                     initrd,
                 });
             }
         }
     }
+    // A kernel that is entered in 64-bit mode by a processor that needs more page tables.
+    subjects.push(Subject {
+        name: "microvm-bzimage-2MiB-pages".into(),
+        machine: "microvm",
+        kernel: "report.bz",
+        cpu: "max,-pdpe1gb",
+        cpus: 1,
+        initrd: false,
+    });
     subjects
 }
 
@@ -108,7 +119,11 @@ impl Subject {
             memory: "512M".into(),
             cpus: self.cpus,
         };
-        counted(self.machine, &boot, firmware.symbols.as_ref(), how)
+        let how = How {
+            cpu: self.cpu,
+            ..*how
+        };
+        counted(self.machine, &boot, firmware.symbols.as_ref(), &how)
     }
 }
 

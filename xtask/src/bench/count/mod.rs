@@ -36,6 +36,8 @@ use tally::Tally;
 pub struct How<'a> {
     /// Words before QEMU's command, such as those of `taskset`.
     pub before: &'a [&'a str],
+    /// The processor, as `-cpu` takes it.
+    pub cpu: &'a str,
     pub instructions: u64,
     pub time: Duration,
     /// Without an instruction.
@@ -47,9 +49,10 @@ impl Default for How<'_> {
     fn default() -> Self {
         Self {
             before: &[],
+            cpu: "max",
             instructions: 100_000_000,
             time: Duration::from_secs(180),
-            silence: Duration::from_secs(10),
+            silence: Duration::from_secs(20),
         }
     }
 }
@@ -93,6 +96,8 @@ fn run(machine: &str, boot: &Boot, how: &How<'_>, tally: &mut Tally<'_>) -> Resu
         monitor: false,
     };
     let mut command = after(how.before, qemu.command());
+    // Of two the second counts.
+    command.args(["-cpu", how.cpu]);
     // The log's own file is buffered by line, standard error not at all.
     command.args(["-d", stream::WANTED, "-D", "/dev/stderr"]);
     command.stdin(Stdio::null()).stdout(Stdio::null());
