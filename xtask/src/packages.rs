@@ -147,7 +147,7 @@ fn update() -> Result<()> {
 }
 
 /// Whether this process may install packages.
-fn is_root() -> bool {
+pub fn is_root() -> bool {
     // The owner of a process's own entry is its effective user.
     use std::os::unix::fs::MetadataExt;
     fs::metadata("/proc/self").is_ok_and(|entry| entry.uid() == 0)

@@ -4,9 +4,9 @@
 pub mod count;
 mod disk;
 #[allow(dead_code, reason = "the format comes first")]
-mod model;
+pub mod model;
 #[allow(dead_code, reason = "what is reported comes later")]
-mod report;
+pub mod report;
 
 use crate::error::{Error, Result};
 use crate::workspace::Workspace;

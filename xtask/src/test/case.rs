@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use crate::browser;
 use crate::build;
 use crate::error::{Error, Result};
 use crate::guest::{self, Flavour, Format, Program};
@@ -165,6 +166,7 @@ pub struct Context<'a> {
     host: Shared<Images>,
     lab: Shared<Images>,
     qemu: Shared<()>,
+    browser: Shared<PathBuf>,
     initrd: Shared<PathBuf>,
     root_disk: Shared<PathBuf>,
     kernels: [Shared<()>; 2],
@@ -183,6 +185,7 @@ impl<'a> Context<'a> {
             host: OnceLock::new(),
             lab: OnceLock::new(),
             qemu: OnceLock::new(),
+            browser: OnceLock::new(),
             initrd: OnceLock::new(),
             root_disk: OnceLock::new(),
             kernels: Default::default(),
@@ -224,6 +227,11 @@ impl<'a> Context<'a> {
     /// QEMU, without which the machine cannot do it.
     pub fn qemu(&self) -> std::result::Result<(), Outcome> {
         available(&self.qemu, qemu::require)
+    }
+
+    /// A browser without a window, without which no page can be looked at.
+    pub fn browser(&self) -> std::result::Result<PathBuf, Outcome> {
+        available(&self.browser, browser::require)
     }
 
     /// A stock kernel.

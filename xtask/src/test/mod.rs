@@ -2,7 +2,7 @@
 //! `cargo xtask test`: every promise by name, from the unit tests to stock kernels.
 //!
 //! A floor is the first part of a name: `host` needs nothing, `vmm` our monitor, `qemu` that
-//! program, `lab` both. A new case is a line in one of the tables that [`cases`] joins.
+//! program, `lab` both, `page` a browser. A new case is a line in one of the tables that [`cases`] joins.
 
 mod boards;
 mod boot_sector;
@@ -22,6 +22,7 @@ mod modules;
 mod multiboot;
 mod networks;
 mod nothing;
+mod page;
 mod panics;
 mod pci;
 mod placement;
@@ -170,9 +171,10 @@ fn cases() -> Vec<Case> {
     cases.extend(memory::cases());
     cases.extend(consoles::cases());
     cases.extend(oracle::cases());
+    cases.extend(page::cases());
     // The floors in the order of what they need; within one the order of its table.
     let floor = |case: &Case| {
-        ["vmm/", "qemu/", "lab/"]
+        ["page/", "vmm/", "qemu/", "lab/"]
             .iter()
             .position(|floor| case.name.starts_with(floor))
     };
@@ -226,6 +228,9 @@ fn prepare(context: &Context<'_>, wanted: &[Case]) {
     }
     if floor("lab/") {
         let _ = context.lab();
+    }
+    if floor("page/") {
+        let _ = context.browser();
     }
     if wanted.iter().any(|case| {
         ["report", "oracle", "placement", "matrix"]

@@ -103,7 +103,7 @@ pub fn setup(combination: &Combination) -> String {
         bytes => format!(", initrd of {}", numbers::bytes(*bytes)),
     };
     let format = format_name(format);
-    format!("{vmm} on {place}: {machine}, kernel {kernel} as {format}, {cpus}{initrd}")
+    format!("{vmm} {place}: {machine}, kernel {kernel} as {format}, {cpus}{initrd}")
 }
 
 /// The firmware as people write it.
@@ -123,12 +123,12 @@ pub fn vmm_name(vmm: Vmm) -> &'static str {
     }
 }
 
-/// The place as people write it.
+/// Where the guest runs, as people write it.
 pub fn place_name(place: Place) -> &'static str {
     match place {
-        Place::Tcg => "TCG",
-        Place::Kvm => "KVM",
-        Place::Lab => "the lab",
+        Place::Tcg => "with TCG",
+        Place::Kvm => "on KVM",
+        Place::Lab => "in the lab",
     }
 }
 

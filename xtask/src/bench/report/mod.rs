@@ -5,9 +5,10 @@
 //! nor says a number that is not in the results or made of them.
 
 mod groups;
+mod html;
 mod json;
 mod numbers;
-mod sample;
+pub mod sample;
 mod spreadsheet;
 mod text;
 
@@ -17,6 +18,7 @@ use super::model::Results;
 use crate::error::Result;
 use crate::workspace::write_atomically;
 
+pub use html::html;
 #[allow(unused_imports, reason = "what is measured comes later")]
 pub use json::{json, read_json};
 pub use spreadsheet::csv;
@@ -25,7 +27,11 @@ pub use text::text;
 
 /// Writes the results in every form that is a file: what was written, in this order.
 pub fn write_all(directory: &Path, results: &Results) -> Result<Vec<PathBuf>> {
-    let forms = [("bench.json", json(results)), ("bench.csv", csv(results))];
+    let forms = [
+        ("bench.json", json(results)),
+        ("bench.csv", csv(results)),
+        ("bench.html", html(results)),
+    ];
     forms
         .into_iter()
         .map(|(name, content)| {
@@ -34,4 +40,26 @@ pub fn write_all(directory: &Path, results: &Results) -> Result<Vec<PathBuf>> {
             Ok(path)
         })
         .collect()
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn every_form_is_written_and_only_that() {
+        let name = format!("qboot-rs-report-{}", std::process::id());
+        let directory = std::env::temp_dir().join(name);
+        let results = sample::small();
+
+        let written = write_all(&directory, &results).expect("the directory can be made");
+
+        let names = ["bench.json", "bench.csv", "bench.html"].map(|name| directory.join(name));
+        assert_eq!(written, names);
+        let found = std::fs::read_dir(&directory).expect("it is there").count();
+        let read = read_json(&names[0]).expect("it was just written");
+        std::fs::remove_dir_all(&directory).expect("it is there");
+        assert_eq!(found, names.len());
+        assert_eq!(read, results);
+    }
 }

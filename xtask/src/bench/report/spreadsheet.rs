@@ -4,7 +4,9 @@
 //!
 //! Spec: RFC 4180. The order of single accesses is in the JSON only.
 
-use crate::bench::model::{AccessKind, Combination, Measured, Outcome, Results, Row, Spread};
+use crate::bench::model::{
+    AccessKind, Combination, Counts, Measured, Outcome, Results, Row, Spread,
+};
 
 const HEADINGS: [&str; 16] = [
     "firmware",
@@ -144,17 +146,35 @@ fn figures(measured: &Measured) -> Vec<Figure> {
         count("phase instructions", &phase.name, "", phase.instructions);
         count("phase accesses", &phase.name, "", phase.accesses);
     }
-    count("instructions", "", "", counts.instructions);
-    count("port reads", "", "", counts.port_reads);
-    count("port writes", "", "", counts.port_writes);
-    count("MMIO reads", "", "", counts.mmio_reads);
-    count("MMIO writes", "", "", counts.mmio_writes);
-    count("exits", "", "", counts.exits);
-    count("fw_cfg items", "", "", counts.fw_cfg_items);
-    count("fw_cfg bytes", "", "B", counts.fw_cfg_bytes);
-    count("ROM bytes", "", "B", counts.rom_bytes);
-    count("memory touched", "", "KiB", counts.memory_touched);
-    for place in &counts.places {
+    let Counts {
+        instructions,
+        port_reads,
+        port_writes,
+        mmio_reads,
+        mmio_writes,
+        local_apic,
+        other_processors,
+        exits,
+        fw_cfg_items,
+        fw_cfg_bytes,
+        rom_bytes,
+        memory_touched,
+        places,
+        symbols,
+    } = counts;
+    count("instructions", "", "", *instructions);
+    count("instructions", "other processors", "", *other_processors);
+    count("port reads", "", "", *port_reads);
+    count("port writes", "", "", *port_writes);
+    count("MMIO reads", "", "", *mmio_reads);
+    count("MMIO writes", "", "", *mmio_writes);
+    count("local APIC accesses", "", "", *local_apic);
+    count("exits", "", "", *exits);
+    count("fw_cfg items", "", "", *fw_cfg_items);
+    count("fw_cfg bytes", "", "B", *fw_cfg_bytes);
+    count("ROM bytes", "", "B", *rom_bytes);
+    count("memory touched", "", "KiB", *memory_touched);
+    for place in places {
         let kind = kind(place.kind);
         let detail = format!("{kind} {:#x} {}", place.address, place.device);
         count(
@@ -164,9 +184,10 @@ fn figures(measured: &Measured) -> Vec<Figure> {
             Some(place.count),
         );
     }
-    for symbol in &counts.symbols {
+    for symbol in symbols {
         let detail = format!("{}: {}", symbol.phase, symbol.symbol);
         count("symbol instructions", &detail, "", Some(symbol.count));
+        count("symbol accesses", &detail, "", Some(symbol.accesses));
     }
     count("VMM program", "", "B", costs.program);
 

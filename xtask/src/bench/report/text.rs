@@ -230,7 +230,7 @@ mod test {
             .iter()
             .skip(start.expect("it has a title") + 1)
             .collect();
-        assert!(table[0].starts_with("  counts       instructions    ratio  port accesses  MMIO"));
+        assert!(table[0].starts_with("  counts       instructions   ratio  port accesses  MMIO"));
         let widths = |rows: &[&String]| {
             let mut widths: Vec<_> = rows.iter().map(|row| row.chars().count()).collect();
             widths.dedup();
@@ -246,7 +246,7 @@ mod test {
         let row = lines.iter().find(|line| line.starts_with("  SeaBIOS "));
 
         let cells: Vec<_> = row.expect("it is there").split_whitespace().collect();
-        assert_eq!(cells[..4], ["SeaBIOS", "5,971,259", "2,604", "×"]);
+        assert_eq!(cells[..3], ["SeaBIOS", "5,971,259", "2,604×"]);
     }
 
     #[test]
