@@ -117,6 +117,17 @@ pub const TRACE_KERNEL_LINUX: u8 = 3;
 /// Value on [`TRACE_KERNEL_PORT`]: about to enter a PVH kernel.
 pub const TRACE_KERNEL_PVH: u8 = 4;
 
+/// Value on [`TRACE_FIRMWARE_PORT`], of qemu-boot-time: the firmware has initialised the machine and
+/// is about to look for something to boot. Ours has no such moment.
+pub const TRACE_FIRMWARE_BOOT: u8 = 5;
+
+/// Value on [`TRACE_KERNEL_PORT`], of qemu-boot-time: the kernel's `start_kernel`.
+pub const TRACE_KERNEL_START: u8 = 6;
+
+/// Value on [`TRACE_KERNEL_PORT`], of qemu-boot-time: the kernel is about to start the first process.
+/// An init program may write it, too.
+pub const TRACE_USER_START: u8 = 7;
+
 /// Port of the Bochs/QEMU debug console (`isa-debugcon,iobase=0x402`).
 pub const DEBUG_CONSOLE_PORT: u16 = 0x402;
 

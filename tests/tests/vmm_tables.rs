@@ -58,6 +58,7 @@ fn config(test: &str, machine: Machine, cpus: u32, dma: bool) -> Config {
         no_shutdown: false,
         trace: false,
         seccomp: false,
+        measure: None,
         fw_cfg_dma: dma,
         fw_cfg: Vec::new(),
         option_roms: Vec::new(),

@@ -146,6 +146,10 @@ struct Cli {
         hide_possible_values = true
     )]
     seccomp: Switch,
+    /// Write what the run has cost to a file, as JSON: when the firmware, the kernel and init began, and
+    /// every access from reset to kernel entry
+    #[arg(long, value_name = "FILE")]
+    measure: Option<PathBuf>,
     /// Say what the machine of the other options is made of (memory, ports, interrupts and fw_cfg
     /// items) instead of running it
     #[arg(
@@ -216,6 +220,7 @@ fn into_config(cli: Cli) -> Result<Config, config::Error> {
         no_shutdown: cli.no_shutdown,
         trace: matches!(cli.trace, Switch::On),
         seccomp: matches!(cli.seccomp, Switch::On),
+        measure: cli.measure,
         fw_cfg_dma: matches!(cli.fw_cfg_dma, Switch::On),
         smbios: config::parse_smbios(cli.smbios.iter().map(String::as_str))?,
         fw_cfg: cli

@@ -2,13 +2,13 @@
 //! What the machine of a [`Config`] is made of, for people and for programs.
 //!
 //! In: the same maps and items of which the machine is built. Out: text in the manner of QEMU's
-//! `info mtree`, or JSON. Never: opens KVM, takes memory for the guest, or opens a disk image. The
-//! only file that knows `serde`.
+//! `info mtree`, or JSON. Never: opens KVM, takes memory for the guest, or opens a disk image. With
+//! [`crate::measure`] the only room that knows `serde`.
 
 use crate::boot::Boot;
 use crate::config::{Config, Disk, Virtio};
 use crate::devices::fw_cfg::{self, FwCfg};
-use crate::devices::map::{InMemory, Interrupting, Range};
+use crate::devices::map::{InMemory, Interrupting, Map, Range};
 use crate::devices::pic;
 use crate::devices::virtio::blk;
 use crate::memory::Kind;
@@ -107,8 +107,7 @@ pub struct Exposed {
 impl Description {
     /// Describes the machine that `boot` was prepared for. Refuses items that no machine can offer.
     pub fn new(config: &Config, boot: Boot) -> Result<Self, fw_cfg::Error> {
-        let virtio: Vec<_> = config.virtio().map(|it| name_of(&it)).collect();
-        let virtio = |index: usize| virtio.get(index).copied().unwrap_or("virtio");
+        let virtio = |index: usize| config.virtio().nth(index).map_or("virtio", name_of);
         let map = &boot.map;
         let memory = boot.layout.pieces().into_iter().map(|piece| Place {
             first: piece.guest,
@@ -119,14 +118,6 @@ impl Description {
             },
             in_kvm: false,
         });
-        let region = |device| match device {
-            InMemory::GedEvents => "ged-events",
-            InMemory::GedRegisters => "ged-registers",
-            InMemory::Virtio(index) => virtio(index),
-            InMemory::IoApic(0) => "io-apic-0",
-            InMemory::IoApic(_) => "io-apic-1",
-            InMemory::LocalApics => "local-apics",
-        };
         let interrupts = map.interrupts.iter().map(|interrupt| {
             let (io_apic, pin) = interrupt.pin();
             let number = interrupt.number;
@@ -152,8 +143,8 @@ impl Description {
         Ok(Self {
             cpus: config.cpus,
             memory: memory.collect(),
-            mmio: places(&map.regions, region),
-            ports: places(&map.ports, |device| device.name()),
+            mmio: mmio(config, map),
+            ports: ports(map),
             interrupts: interrupts.collect(),
             exposed,
             disks: config.disks.iter().map(image).collect(),
@@ -172,7 +163,24 @@ impl Description {
     }
 }
 
-fn name_of(device: &Virtio<'_>) -> &'static str {
+/// Registers in memory space.
+pub(crate) fn mmio(config: &Config, map: &Map) -> Vec<Place<u64>> {
+    places(&map.regions, |device| match device {
+        InMemory::GedEvents => "ged-events",
+        InMemory::GedRegisters => "ged-registers",
+        InMemory::Virtio(index) => config.virtio().nth(index).map_or("virtio", name_of),
+        InMemory::IoApic(0) => "io-apic-0",
+        InMemory::IoApic(_) => "io-apic-1",
+        InMemory::LocalApics => "local-apics",
+    })
+}
+
+/// Ports.
+pub(crate) fn ports(map: &Map) -> Vec<Place<u16>> {
+    places(&map.ports, |device| device.name())
+}
+
+fn name_of(device: Virtio<'_>) -> &'static str {
     match device {
         Virtio::Disk(_) => "virtio-blk",
         Virtio::Net(_) => "virtio-net",

@@ -13,6 +13,7 @@
 //! | `processor` | the run loop of one processor |
 //! | [`machine`] | all of the above: it puts them together and runs them |
 //! | [`description`] | how to say what a machine is made of |
+//! | [`measure`] | what the first boot of a run costs |
 //! | `confine` | what a thread may ask of the host |
 //! | [`report`], [`status`] | what is left when the run is over |
 
@@ -28,6 +29,7 @@ pub mod devices;
 #[allow(unsafe_code)] // memory slots and the shared `kvm_run` structure
 mod hypervisor;
 pub mod machine;
+pub mod measure;
 pub mod memory;
 mod processor;
 pub mod report;
@@ -63,6 +65,9 @@ pub enum Error {
     /// A far end of the serial port or of a console is refused.
     #[error(transparent)]
     FarEnd(#[from] console::Error),
+    /// A file for a measurement is refused.
+    #[error(transparent)]
+    Measure(#[from] measure::Error),
     /// Guest memory could not be had or filled.
     #[error(transparent)]
     Memory(#[from] memory::Error),
@@ -90,9 +95,12 @@ impl Error {
     #[must_use]
     pub fn status(&self) -> Status {
         match self {
-            Self::Config(_) | Self::Boot(_) | Self::Disk(_) | Self::Net(_) | Self::FarEnd(_) => {
-                Status::Refused
-            }
+            Self::Config(_)
+            | Self::Boot(_)
+            | Self::Disk(_)
+            | Self::Net(_)
+            | Self::FarEnd(_)
+            | Self::Measure(_) => Status::Refused,
             Self::Memory(
                 memory::Error::Host { .. }
                 | memory::Error::HugePages { .. }
@@ -114,6 +122,9 @@ impl Error {
 /// is checked before KVM is opened, except against the limits of the host's KVM.
 pub fn run(config: &Config, started: Instant) -> Result<Report, Error> {
     config.validate()?;
+    let measure = config.measure.as_deref();
+    let measure = measure.map(|path| measure::Output::open(path, started));
+    let measure = measure.transpose()?;
     let boot = boot::prepare(config)?;
     let disks = config.disks.iter().map(blk::Blk::open);
     let disks = disks.collect::<Result<Vec<_>, _>>()?;
@@ -124,6 +135,7 @@ pub fn run(config: &Config, started: Instant) -> Result<Report, Error> {
         disks,
         taps,
         far_ends,
+        measure,
     };
     machine::Machine::new(config, boot, backends, started)?.run()
 }

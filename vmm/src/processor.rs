@@ -9,6 +9,7 @@ use crate::devices::debug::Message;
 use crate::devices::interrupts::Interrupts;
 use crate::devices::mmio::Mmio;
 use crate::hypervisor::{Access, Exit, Vcpu};
+use crate::measure::{AccessKind, Measure, Processor, Seen};
 use crate::report::{Ending, Exits, Marks};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,6 +26,8 @@ pub struct Shared {
     pub interrupts: Option<Arc<Interrupts>>,
     /// When things happened.
     pub marks: Arc<Marks>,
+    /// What they cost, if somebody wants to know.
+    pub measure: Option<Measure>,
     /// Set when processors must stop.
     pub stop: AtomicBool,
     ending: Mutex<Option<Ending>>,
@@ -46,9 +49,51 @@ impl Shared {
             mmio,
             interrupts,
             marks,
+            measure: None,
             stop: AtomicBool::new(false),
             ending: Mutex::new(None),
             wake,
+        }
+    }
+
+    /// With a measurement, if there is one.
+    #[must_use]
+    pub fn with_measure(self, measure: Option<Measure>) -> Self {
+        Self { measure, ..self }
+    }
+
+    /// Tells of an access to a port, where somebody wants to know.
+    fn port(&self, kind: AccessKind, port: u16, width: usize, data: &[u8]) {
+        if let Some(measure) = &self.measure {
+            let seen = Seen {
+                kind,
+                address: port.into(),
+                width,
+                data,
+                purpose: self.ports.fw_cfg_purpose(),
+            };
+            measure.access(&seen, || self.ports.fw_cfg_usage());
+        }
+    }
+
+    /// Tells of an access to memory space, where somebody wants to know.
+    fn memory(&self, kind: AccessKind, address: u64, data: &[u8]) {
+        if let Some(measure) = &self.measure {
+            let seen = Seen {
+                kind,
+                address,
+                width: data.len(),
+                data,
+                purpose: None,
+            };
+            measure.access(&seen, Vec::new);
+        }
+    }
+
+    /// Tells of another exit, where somebody wants to know.
+    fn other(&self, kind: &'static str) {
+        if let Some(measure) = &self.measure {
+            measure.other(kind);
         }
     }
 
@@ -92,9 +137,10 @@ impl Drop for PanicGuard<'_> {
     }
 }
 
-/// The life of a processor.
-pub fn run(mut vcpu: Vcpu, first: bool, shared: &Shared) -> Exits {
+/// The life of processor `index`.
+pub fn run(mut vcpu: Vcpu, index: u32, shared: &Shared) -> Exits {
     let _guard = PanicGuard(shared);
+    let first = index == 0;
     let mut exits = Exits::default();
     // The 8259 pair leads to the first processor.
     let interrupts = shared
@@ -104,6 +150,9 @@ pub fn run(mut vcpu: Vcpu, first: bool, shared: &Shared) -> Exits {
     vcpu.runs_here();
     if first {
         shared.marks.guest_starts();
+        if let Some(measure) = &shared.measure {
+            measure.guest_starts();
+        }
     }
     while !shared.stop.load(Ordering::Relaxed) {
         let offered = match interrupts {
@@ -118,6 +167,16 @@ pub fn run(mut vcpu: Vcpu, first: bool, shared: &Shared) -> Exits {
             shared.end(ending);
             break;
         }
+    }
+    if let Some(measure) = &shared.measure
+        && let Some(state) = vcpu.state()
+    {
+        measure.left(Processor {
+            index,
+            rip: state.rip,
+            linear: state.linear,
+            mode: state.mode,
+        });
     }
     exits
 }
@@ -143,8 +202,16 @@ fn step(vcpu: &mut Vcpu, shared: &Shared, exits: &mut Exits) -> Option<Ending> {
         } => {
             exits.io += 1;
             let served = match access {
-                Access::Read(data) => shared.ports.read(port, width, data),
-                Access::Write(data) => shared.ports.write(port, width, data),
+                Access::Read(data) => {
+                    let served = shared.ports.read(port, width, data);
+                    shared.port(AccessKind::PortRead, port, width, data);
+                    served
+                }
+                Access::Write(data) => {
+                    let served = shared.ports.write(port, width, data);
+                    shared.port(AccessKind::PortWrite, port, width, data);
+                    served
+                }
             };
             match served {
                 Ok(None) => None,
@@ -157,9 +224,14 @@ fn step(vcpu: &mut Vcpu, shared: &Shared, exits: &mut Exits) -> Option<Ending> {
             let served = match access {
                 Access::Read(data) => {
                     shared.mmio.read(address, data);
+                    shared.memory(AccessKind::MmioRead, address, data);
                     Ok(None)
                 }
-                Access::Write(data) => shared.mmio.write(address, data),
+                Access::Write(data) => {
+                    let served = shared.mmio.write(address, data);
+                    shared.memory(AccessKind::MmioWrite, address, data);
+                    served
+                }
             };
             match served {
                 Ok(event) => event.and_then(|event| note(event, shared)),
@@ -168,6 +240,7 @@ fn step(vcpu: &mut Vcpu, shared: &Shared, exits: &mut Exits) -> Option<Ending> {
         }
         Exit::EndOfInterrupt(vector) => {
             exits.other += 1;
+            shared.other("end_of_interrupt");
             let interrupts = shared.interrupts.as_ref();
             let ended = interrupts.map(|it| it.end_of_interrupt(vector));
             match ended {
@@ -177,14 +250,29 @@ fn step(vcpu: &mut Vcpu, shared: &Shared, exits: &mut Exits) -> Option<Ending> {
         }
         Exit::Interrupted => {
             exits.other += 1;
+            shared.other("interrupted");
             None
+        }
+        Exit::Debug(address) => {
+            let ports = &shared.ports;
+            let entered = shared
+                .measure
+                .as_ref()
+                .is_some_and(|it| it.stopped(address, || ports.fw_cfg_usage()));
+            if entered {
+                shared.marks.kernel_entered();
+            }
+            let unwatched = vcpu.unwatch();
+            unwatched.err().map(|it| Ending::Broken(it.to_string()))
         }
         Exit::Shutdown => {
             exits.other += 1;
+            shared.other("shutdown");
             Some(Ending::Reset)
         }
         Exit::Broken(words) => {
             exits.other += 1;
+            shared.other("broken");
             let place = vcpu.whereabouts();
             Some(Ending::Broken(format!("{words} {place}")))
         }

@@ -430,3 +430,25 @@ fn a_machine_that_cannot_be_built_leaves_the_serial_file_alone() {
     assert!([Some(1), Some(4)].contains(&output.status.code()));
     assert_eq!(std::fs::read(&file).unwrap(), b"of the last run");
 }
+
+#[test]
+fn a_measurement_needs_a_file_of_its_own_that_can_be_written() {
+    let bench = Bench::new();
+    let line = bench.refused(&["--measure", "/nonexistent/m.json"]);
+    assert!(
+        line.contains("--measure /nonexistent/m.json: expected a file to write to, found: "),
+        "{line}"
+    );
+    let kernel = bench.put("kernel", b"precious");
+    let line = bench.refused(&[
+        "--fw-cfg",
+        &format!("name=a,file={kernel}"),
+        "--measure",
+        &kernel,
+    ]);
+    assert!(
+        line.contains("expected a file of its own, found the fw_cfg file"),
+        "{line}"
+    );
+    assert_eq!(std::fs::read(&kernel).unwrap(), b"precious");
+}

@@ -94,6 +94,7 @@ fn config(size: u64, rom: &TempFile, kernel: &TempFile, initrd: Option<PathBuf>)
         no_shutdown: false,
         seccomp: false,
         trace: false,
+        measure: None,
         fw_cfg_dma: true,
         fw_cfg: Vec::new(),
         option_roms: Vec::new(),

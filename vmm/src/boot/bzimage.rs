@@ -4,14 +4,15 @@
 //! Spec: Linux `Documentation/arch/x86/boot.rst`; the patched bytes are those of QEMU
 //! `x86_load_linux`. In: the first 8 KiB, and the file's size. Every declared size is checked.
 
+use super::Entry;
 use crate::memory::Layout;
 use abi::layout::{
     HIGH_RAM_START, SUGGESTED_CMDLINE_ADDR, SUGGESTED_KERNEL_ADDR, SUGGESTED_LOW_KERNEL_ADDR,
     SUGGESTED_SETUP_ADDR,
 };
 use abi::linux::{
-    BOOT_FLAG, DEFAULT_SETUP_SECTS, HEADER_MAGIC, LOADER_TYPE_QEMU, LoadFlags, PARAGRAPH_SIZE,
-    SECTOR_SIZE, SETUP_HEADER_OFFSET, SetupHeader, VERSION_2_12, XLoadFlags,
+    BOOT_FLAG, DEFAULT_SETUP_SECTS, ENTRY_64_OFFSET, HEADER_MAGIC, LOADER_TYPE_QEMU, LoadFlags,
+    PARAGRAPH_SIZE, SECTOR_SIZE, SETUP_HEADER_OFFSET, SetupHeader, VERSION_2_12, XLoadFlags,
 };
 use std::mem::offset_of;
 use zerocopy::FromBytes;
@@ -230,6 +231,26 @@ impl Image {
             OLD_INITRD_ADDR_MAX
         };
         limit.min(layout.below_4g() - 1)
+    }
+
+    /// Where firmware that puts the real-mode part where it is `placed` may enter the kernel. The
+    /// protected-mode part lies where such a kernel prefers to run, or where it always was.
+    pub(super) fn entries(&self, placed: &Placement) -> Vec<Entry> {
+        let relocatable = self.version() >= VERSION_2_10 && self.header.relocatable_kernel != 0;
+        let preferred = match relocatable {
+            true => self.header.pref_address.get().max(HIGH_RAM_START),
+            false => placed.kernel.into(),
+        };
+        let entry = |way, address| Entry { way, address };
+        let mut entries = vec![
+            entry("linux16", u64::from(placed.setup) + SECTOR_SIZE as u64),
+            entry("linux32", preferred),
+            entry("linux64", preferred + ENTRY_64_OFFSET),
+        ];
+        if preferred != u64::from(placed.kernel) {
+            entries.push(entry("linux32", placed.kernel.into()));
+        }
+        entries
     }
 
     /// Where the parts go; `cmdline_size` counts the NUL.

@@ -4,7 +4,7 @@
 //! Spec: QEMU `x86_load_linux`: the bzImage header is looked for before a multiboot header, and that
 //! before the ELF magic.
 
-use super::{Error, Input, Preload, bzimage, elf, multiboot};
+use super::{Entry, Error, Input, Preload, bzimage, elf, multiboot};
 use crate::config::Config;
 use crate::devices::fw_cfg::{Content, Items};
 use crate::devices::virtio::Slot;
@@ -28,6 +28,8 @@ pub(super) struct Loaded {
     pub preload: Option<Preload>,
     /// Further files that are read: modules, or the initrd.
     pub files: Vec<(&'static str, PathBuf)>,
+    /// Where firmware may enter it.
+    pub entries: Vec<Entry>,
 }
 
 /// Adds the kernel's items.
@@ -59,11 +61,12 @@ pub(super) fn load(
         Some(path) => Some(Input::open(INITRD, path)?),
         None => None,
     };
-    let preload = if is_bzimage {
-        bzimage(kernel, &head, &cmdline, initrd, layout, items)?;
-        None
+    let (preload, entries) = if is_bzimage {
+        let entries = bzimage(kernel, &head, &cmdline, initrd, layout, items)?;
+        (None, entries)
     } else if elf::is_elf(&head) {
-        Some(pvh(kernel, head, cmdline, initrd, layout, items)?)
+        let preload = pvh(kernel, head, cmdline, initrd, layout, items)?;
+        (Some(preload), the_entry("pvh", items))
     } else {
         return Err(Error::Format {
             path: path.clone(),
@@ -74,7 +77,20 @@ pub(super) fn load(
     Ok(Loaded {
         preload,
         files: initrd.into_iter().collect(),
+        entries,
     })
+}
+
+/// The one place that the items name.
+fn the_entry(way: &'static str, items: &Items) -> Vec<Entry> {
+    let mut address = [0; 4];
+    let content = items.get(Key::KERNEL_ENTRY);
+    let read = content.and_then(|content| content.copy(0, &mut address).ok());
+    let entry = read.map(|()| Entry {
+        way,
+        address: u32::from_le_bytes(address).into(),
+    });
+    entry.into_iter().collect()
 }
 
 /// What the user wrote, and with `auto-kernel-cmdline` what only the machine knows.
@@ -123,6 +139,7 @@ fn multiboot(
     Ok(Loaded {
         preload: None,
         files: modules.into_iter().map(module).collect(),
+        entries: the_entry("multiboot", items),
     })
 }
 
@@ -133,7 +150,7 @@ fn bzimage(
     initrd: Option<Input>,
     layout: &Layout,
     items: &mut Items,
-) -> Result<(), Error> {
+) -> Result<Vec<Entry>, Error> {
     let path = kernel.path().to_path_buf();
     let refuse = |problem| Error::BzImage {
         path: path.clone(),
@@ -165,7 +182,7 @@ fn bzimage(
     items.set(Key::KERNEL_DATA, data);
     items.set(Key::CMDLINE_ADDR, Content::u32(placed.cmdline));
     cmdline_items(cmdline.to_vec(), items);
-    Ok(())
+    Ok(image.entries(&placed))
 }
 
 fn pvh(

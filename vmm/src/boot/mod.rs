@@ -20,7 +20,7 @@ mod test;
 pub use elf::Segment;
 pub use input::Input;
 
-use crate::config::{CONSOLE, Config, DEBUGCON, SERIAL, Target, UserSource};
+use crate::config::{CONSOLE, Config, DEBUGCON, MEASURE, SERIAL, Target, UserSource};
 use crate::devices::fw_cfg::{self, Items};
 use crate::devices::map::Map;
 use crate::devices::pvpanic::PVPANIC_PORT;
@@ -120,13 +120,11 @@ pub enum Error {
         /// Its size in bytes.
         size: u64,
     },
-    /// The serial port's or a console's file would be emptied before it is read.
-    #[error("{option} file:{path}: expected a file of its own, found the {role} {input}")]
+    /// A file for output would be emptied before it is read.
+    #[error("{output}: expected a file of its own, found the {role} {input}")]
     OutputIsInput {
-        /// Whose file it is.
-        option: &'static str,
-        /// Where it leads.
-        path: PathBuf,
+        /// The option and the file.
+        output: String,
         /// What it is used as, too.
         role: &'static str,
         /// Under which path.
@@ -152,6 +150,17 @@ pub struct Boot {
     pub map: Map,
     /// What the VMM itself puts into RAM, at every reset.
     pub preload: Option<Preload>,
+    /// Where firmware may enter the kernel, at most four places.
+    pub entries: Vec<Entry>,
+}
+
+/// A place where a kernel may be entered.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Entry {
+    /// Which way in: `pvh`, `multiboot`, `linux16`, `linux32` or `linux64`.
+    pub way: &'static str,
+    /// Guest-physical address of the first instruction.
+    pub address: u64,
 }
 
 /// A PVH kernel, which firmware expects in RAM already.
@@ -178,7 +187,11 @@ pub fn prepare(config: &Config) -> Result<Boot, Error> {
         .collect();
     let mut items = machine_items(config, &layout, &slots)?;
     order::add(config, &slots, &mut items)?;
-    let kernel::Loaded { preload, files } = kernel::load(config, &layout, &slots, &mut items)?;
+    let kernel::Loaded {
+        preload,
+        files,
+        entries,
+    } = kernel::load(config, &layout, &slots, &mut items)?;
     items.check()?;
     spare_the_inputs(config, &files)?;
     let mut map = Map::new(&config.machine, config.wiring(), &slots);
@@ -192,6 +205,7 @@ pub fn prepare(config: &Config) -> Result<Boot, Error> {
         map: map.with(config.trace, config.fw_cfg_dma),
         slots,
         preload,
+        entries,
     })
 }
 
@@ -201,21 +215,23 @@ fn spare_the_inputs(config: &Config, files: &[(&'static str, PathBuf)]) -> Resul
     let others = [(SERIAL, &config.serial), (DEBUGCON, &config.debugcon)];
     for (option, target) in others.into_iter().chain(consoles) {
         if let Target::File(path) = target {
-            spare_the_inputs_of(config, files, option, path)?;
+            spare_the_inputs_of(config, files, &format!("{option} file:"), path)?;
         }
     }
-    Ok(())
+    config.measure.as_ref().map_or(Ok(()), |path| {
+        spare_the_inputs_of(config, files, &format!("{MEASURE} "), path)
+    })
 }
 
 fn spare_the_inputs_of(
     config: &Config,
     files: &[(&'static str, PathBuf)],
-    option: &'static str,
+    output: &str,
     path: &Path,
 ) -> Result<(), Error> {
     // Where there is no file yet, there is none to lose.
     let identity = |path: &Path| std::fs::metadata(path).map(|it| (it.dev(), it.ino())).ok();
-    let Some(output) = identity(path) else {
+    let Some(theirs) = identity(path) else {
         return Ok(());
     };
     let users = config.fw_cfg.iter().filter_map(|user| match &user.source {
@@ -232,11 +248,10 @@ fn spare_the_inputs_of(
                 .map(|rom| (order::OPTION_ROM, &rom.path)),
         )
         .chain(users);
-    match inputs.find(|(_, input)| identity(input) == Some(output)) {
+    match inputs.find(|(_, input)| identity(input) == Some(theirs)) {
         None => Ok(()),
         Some((role, input)) => Err(Error::OutputIsInput {
-            option,
-            path: path.into(),
+            output: format!("{output}{}", path.display()),
             role,
             input: input.clone(),
         }),

@@ -51,6 +51,7 @@ impl Files {
             trace: true,
             seccomp: false,
             fw_cfg_dma: true,
+            measure: None,
             fw_cfg: Vec::new(),
             option_roms: Vec::new(),
             smbios: None,

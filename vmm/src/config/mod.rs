@@ -30,6 +30,9 @@ use abi::layout::{PAGE_SIZE, RAM_ABOVE_4G_START};
 use abi::virtio::blk::ID_BYTES;
 use std::path::PathBuf;
 
+/// What the option is called that has the run measured.
+pub const MEASURE: &str = "--measure";
+
 /// Most processors: one 8-bit APIC ID each, of which 255 is the broadcast.
 pub const MAX_CPUS: u32 = 255;
 
@@ -78,6 +81,8 @@ pub struct Config {
     pub fw_cfg_dma: bool,
     /// Whether the process confines itself to the system calls that it needs.
     pub seccomp: bool,
+    /// Where to write what the run has cost.
+    pub measure: Option<PathBuf>,
     /// Further `fw_cfg` files.
     pub fw_cfg: Vec<UserFile>,
     /// Option ROMs, which the machine may be told to leave out.

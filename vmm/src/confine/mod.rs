@@ -51,11 +51,13 @@ const ROLES: [Role; 4] = [Role::Main, Role::Processor, Role::Device, Role::Conso
 pub struct Confinement(Option<Arc<[BpfProgram; ROLES.len()]>>);
 
 impl Confinement {
-    /// One filter for each role. From now on a denied call is named, and ends the process.
-    pub fn new() -> Result<Self, Error> {
+    /// One filter for each role, of a run that is `measured` or not. From now on a denied call is named,
+    /// and ends the process.
+    pub fn new(measured: bool) -> Result<Self, Error> {
         let mut filters = [const { BpfProgram::new() }; ROLES.len()];
         for (filter, role) in filters.iter_mut().zip(ROLES) {
-            let made = program(&calls(role), &limits(role)).map_err(io::Error::other);
+            let made =
+                program(&calls(role, measured), &limits(role, measured)).map_err(io::Error::other);
             *filter = made.map_err(Error::host("making a seccomp filter"))?;
         }
         denial::announce().map_err(Error::host("installing a signal handler"))?;
@@ -153,6 +155,9 @@ const DEVICE: &[c_long] = &[
     libc::SYS_pwritev2,
 ];
 
+/// What is in guest memory. What the process has mapped is in a file that is open by then.
+const MEASURING: &[c_long] = &[libc::SYS_mincore];
+
 /// Far ends; the thread between a terminal and its guest.
 const CONSOLE: &[c_long] = &[
     libc::SYS_accept4,
@@ -197,6 +202,7 @@ const KVM_GET_SREGS: Request = 0xae83;
 const KVM_TRANSLATE: Request = 0xae85;
 const KVM_INTERRUPT: Request = 0xae86;
 const KVM_SET_CPUID2: Request = 0xae90;
+const KVM_SET_GUEST_DEBUG: Request = 0xae9b;
 /// Of a processor KVM_GET_TSC_KHZ.
 const KVM_ENABLE_CAP: Request = 0xaea3;
 const KVM_SIGNAL_MSI: Request = 0xaea5;
@@ -248,21 +254,27 @@ const DEVICE_REQUESTS: &[Request] = &[KVM_SIGNAL_MSI, TUNSETOFFLOAD, TUNSETVNETH
 /// user.
 const CONSOLE_REQUESTS: &[Request] = &[KVM_SIGNAL_MSI, TCGETS, TCGETS2, TIOCGWINSZ];
 
+/// A breakpoint that has been hit is taken off.
+const MEASURING_REQUESTS: &[Request] = &[KVM_SET_GUEST_DEBUG];
+
 /// The calls that `role` may make, whatever their arguments.
-fn calls(role: Role) -> Vec<u32> {
+fn calls(role: Role, measured: bool) -> Vec<u32> {
     let own: &[&[c_long]] = match role {
         Role::Main => &[MAIN, PROCESSOR, DEVICE, CONSOLE],
         Role::Processor => &[PROCESSOR],
         Role::Device => &[DEVICE],
         Role::Console => &[CONSOLE],
     };
+    let looks = measured && matches!(role, Role::Main | Role::Processor);
+    let measuring: &[_] = if looks { MEASURING } else { &[] };
     let calls = ALL.iter().chain(own.iter().copied().flatten());
+    let calls = calls.chain(measuring);
     // Numbers of calls are small.
     distinct(calls.filter_map(|call| u32::try_from(*call).ok()))
 }
 
 /// The requests that it may make.
-fn requests(role: Role) -> Vec<u32> {
+fn requests(role: Role, measured: bool) -> Vec<u32> {
     let own: &[&[Request]] = match role {
         Role::Main => &[
             PROCESSOR_REQUESTS,
@@ -274,7 +286,10 @@ fn requests(role: Role) -> Vec<u32> {
         Role::Device => &[DEVICE_REQUESTS],
         Role::Console => &[CONSOLE_REQUESTS],
     };
+    let looks = measured && matches!(role, Role::Main | Role::Processor);
+    let measuring: &[_] = if looks { MEASURING_REQUESTS } else { &[] };
     let requests = own.iter().copied().flatten().chain(ALL_REQUESTS);
+    let requests = requests.chain(measuring);
     distinct(requests.map(|request| (*request).into()))
 }
 
@@ -290,7 +305,7 @@ fn distinct(all: impl Iterator<Item = u32>) -> Vec<u32> {
 }
 
 /// The calls that `role` may make with some arguments only.
-fn limits(role: Role) -> Vec<Limit> {
+fn limits(role: Role, measured: bool) -> Vec<Limit> {
     const WHOLE: u32 = u32::MAX;
     let limit = |call: c_long, index, mask, values| Limit {
         call: u32::try_from(call).unwrap_or(u32::MAX),
@@ -300,7 +315,12 @@ fn limits(role: Role) -> Vec<Limit> {
     };
     let executable = libc::PROT_EXEC.cast_unsigned();
     let mut limits = vec![
-        limit(libc::SYS_ioctl, 1, Request::MAX.into(), requests(role)),
+        limit(
+            libc::SYS_ioctl,
+            1,
+            Request::MAX.into(),
+            requests(role, measured),
+        ),
         limit(libc::SYS_mmap, 2, executable, vec![0]),
         limit(libc::SYS_mprotect, 2, executable, vec![0]),
         limit(libc::SYS_tgkill, 0, WHOLE, vec![std::process::id()]),

@@ -9,7 +9,7 @@ use super::alarm::Alarm;
 use super::cmos::Cmos;
 use super::debug::{self, Message};
 use super::debugcon::{self, Debugcon};
-use super::fw_cfg::FwCfg;
+use super::fw_cfg::{FwCfg, Usage};
 use super::interrupts::Interrupts;
 use super::line::Line;
 use super::map::{self, AtPorts, Range};
@@ -218,6 +218,16 @@ impl Ports {
     /// What went wrong on the host while serving `fw_cfg`, if anything did.
     pub fn fw_cfg_error(&self) -> Option<String> {
         lock(&self.fw_cfg).host_error().map(Into::into)
+    }
+
+    /// What `fw_cfg` was used for so far, if that is counted.
+    pub fn fw_cfg_usage(&self) -> Vec<Usage> {
+        lock(&self.fw_cfg).usage()
+    }
+
+    /// What the last access to `fw_cfg` was for, once, if that is counted.
+    pub fn fw_cfg_purpose(&self) -> Option<String> {
+        lock(&self.fw_cfg).purpose()
     }
 
     /// Reads of `width` bytes each into `data`: one, or as many as a string instruction makes.

@@ -6,7 +6,10 @@
 use super::kick::Kick;
 use super::{Error, lacks};
 use crate::memory::Memory;
-use kvm_bindings::{KVM_INTERNAL_ERROR_EMULATION, KVMIO, kvm_interrupt};
+use kvm_bindings::{
+    KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_USE_HW_BP, KVM_INTERNAL_ERROR_EMULATION, KVMIO,
+    kvm_guest_debug, kvm_interrupt, kvm_regs, kvm_sregs,
+};
 use kvm_ioctls::{VcpuExit, VcpuFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use vmm_sys_util::ioctl::ioctl_with_ref;
@@ -58,6 +61,8 @@ pub enum Exit<'a> {
     },
     /// It shut down: a triple fault, or what amounts to one.
     Shutdown,
+    /// It has come to this linear address, where it was to stop.
+    Debug(u64),
     /// Its local APIC is done with a level-triggered interrupt of this vector.
     EndOfInterrupt(u8),
     /// A signal came, or KVM asks to be called again.
@@ -65,6 +70,25 @@ pub enum Exit<'a> {
     /// KVM gave up. The words say what it said.
     Broken(String),
 }
+
+/// Where a processor is.
+#[derive(Clone, Copy, Debug)]
+pub struct State {
+    /// Instruction pointer.
+    pub rip: u64,
+    /// With the base of its segment.
+    pub linear: u64,
+    /// What its instructions mean.
+    pub mode: &'static str,
+}
+
+/// DR7: breakpoint 0 is on in all tasks; those of the others follow, two bits each. A breakpoint
+/// without further bits is one on execution.
+const GLOBAL_ENABLE: u64 = 0b10;
+/// DR7: always one.
+const DR7_FIXED: u64 = 1 << 10;
+/// Breakpoints that a processor has.
+const BREAKPOINTS: usize = 4;
 
 /// Where an access went.
 enum Place {
@@ -143,6 +167,43 @@ impl Vcpu {
         }
     }
 
+    /// Has it stop before the instruction at any of these linear addresses, of which the first four
+    /// count.
+    pub fn watch(&self, addresses: &[u64]) -> Result<(), Error> {
+        let mut debug = kvm_guest_debug {
+            control: KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP,
+            ..Default::default()
+        };
+        let registers = &mut debug.arch.debugreg;
+        let mut enabled = DR7_FIXED;
+        for (index, address) in addresses.iter().take(BREAKPOINTS).enumerate() {
+            registers[index] = *address;
+            enabled |= GLOBAL_ENABLE << (2 * index);
+        }
+        registers[7] = enabled;
+        self.fd
+            .set_guest_debug(&debug)
+            .map_err(lacks("KVM_CAP_SET_GUEST_DEBUG", "KVM_SET_GUEST_DEBUG"))
+    }
+
+    /// Has it stop nowhere any more.
+    pub fn unwatch(&self) -> Result<(), Error> {
+        let nothing = kvm_guest_debug::default();
+        self.fd
+            .set_guest_debug(&nothing)
+            .map_err(lacks("KVM_CAP_SET_GUEST_DEBUG", "KVM_SET_GUEST_DEBUG"))
+    }
+
+    /// Where it is, if KVM can tell.
+    pub fn state(&self) -> Option<State> {
+        let (regs, sregs) = (self.fd.get_regs().ok()?, self.fd.get_sregs().ok()?);
+        Some(State {
+            rip: regs.rip,
+            linear: sregs.cs.base.wrapping_add(regs.rip),
+            mode: mode(&regs, &sregs),
+        })
+    }
+
     /// Runs the guest until it needs something. Writes to memory space that KVM has collected, from
     /// all processors, go to `earlier` before an access to memory space is told.
     pub fn run(&mut self, earlier: impl FnMut(u64, &[u8])) -> Result<Exit<'_>, Error> {
@@ -169,6 +230,7 @@ impl Vcpu {
                 data.len(),
             ),
             Ok(VcpuExit::IoapicEoi(vector)) => return Ok(Exit::EndOfInterrupt(vector)),
+            Ok(VcpuExit::Debug(stop)) => return Ok(Exit::Debug(stop.pc)),
             Ok(VcpuExit::Shutdown) => return Ok(Exit::Shutdown),
             Ok(VcpuExit::InternalError) => return Ok(Exit::Broken(self.internal_error())),
             Ok(VcpuExit::FailEntry(reason, cpu)) => {
@@ -262,5 +324,20 @@ impl Vcpu {
             "KVM_EXIT_INTERNAL_ERROR, suberror {} ({meaning})",
             internal.suberror
         )
+    }
+}
+
+/// What the processor's instructions mean.
+fn mode(regs: &kvm_regs, sregs: &kvm_sregs) -> &'static str {
+    const PROTECTION: u64 = 1;
+    const LONG_MODE_ACTIVE: u64 = 1 << 10;
+    const VIRTUAL_8086: u64 = 1 << 17;
+    match (sregs.cs.l != 0, sregs.cs.db != 0) {
+        _ if sregs.cr0 & PROTECTION == 0 => "real",
+        _ if regs.rflags & VIRTUAL_8086 != 0 => "virtual 8086",
+        (true, _) if sregs.efer & LONG_MODE_ACTIVE != 0 => "64",
+        _ if sregs.efer & LONG_MODE_ACTIVE != 0 => "compatible",
+        (_, true) => "protected 32",
+        (_, false) => "protected 16",
     }
 }

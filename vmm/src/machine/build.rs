@@ -31,11 +31,12 @@ use crate::devices::virtio::net::{Net, Tap};
 use crate::devices::virtio::rng::Rng;
 use crate::devices::virtio::{Device, Slot};
 use crate::hypervisor::{self, Controllers};
+use crate::measure::Measure;
 use crate::memory::Memory;
 use crate::processor::Shared;
 use crate::report::Marks;
 use std::fs::File;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use vmm_sys_util::eventfd::EventFd;
 
@@ -60,15 +61,22 @@ impl Machine {
             disks,
             taps,
             far_ends,
+            measure,
         } = backends;
-        let virtio = virtio(config, disks, taps, &far_ends.consoles)?;
+        let measure =
+            measure.map(|output| Measure::new(output, config, &boot, memory.clone(), started));
+        let first = measure.as_ref().map(Measure::printed);
+        let virtio = virtio(config, disks, taps, &far_ends.consoles, first.as_ref())?;
         let transports = transports(config, &boot.slots, virtio.devices, &memory)?;
         let wires = wires(virtio.consoles, &transports);
         let map = boot.map;
         let mmio = Mmio::new(map.regions, parts.acpi.then(Ged::default), transports)
             .with_interrupts(lines.interrupts());
         let dma = config.fw_cfg_dma.then(|| memory.clone());
-        let fw_cfg = FwCfg::new(boot.items, dma).map_err(boot::Error::from)?;
+        let mut fw_cfg = FwCfg::new(boot.items, dma).map_err(boot::Error::from)?;
+        if measure.is_some() {
+            fw_cfg = fw_cfg.counted();
+        }
         let cmos = parts.rtc.then(|| Cmos::new(&boot.layout, host_clock));
         let wake = counter(0)?;
         let com1 = com1(config, &lines, &far_ends.serial)?;
@@ -97,11 +105,16 @@ impl Machine {
             no_shutdown: config.no_shutdown,
             confinement: confinement(config)?,
             consoles,
-            shared: Arc::new(Shared::new(ports, mmio, interrupts, marks, wake)),
+            shared: Arc::new(
+                Shared::new(ports, mmio, interrupts, marks, wake).with_measure(measure),
+            ),
             started,
         };
         machine.load(false)?;
         machine.consoles.begin()?;
+        if let Some(measure) = &machine.shared.measure {
+            measure.begin().map_err(Error::host(measure.name()))?;
+        }
         Ok(machine)
     }
 }
@@ -114,12 +127,14 @@ struct Virtio {
     consoles: Vec<Arc<Console>>,
 }
 
-/// The virtio devices; they are made of these, and consoles lead to `far_ends`.
+/// The virtio devices; they are made of these, and consoles lead to `far_ends` and note their first
+/// output.
 fn virtio(
     config: &Config,
     disks: Vec<Blk>,
     taps: Vec<Tap>,
     far_ends: &[End],
+    first_output: Option<&Arc<OnceLock<Instant>>>,
 ) -> Result<Virtio, Error> {
     let mut disks = disks.into_iter();
     let mut taps = taps.into_iter().enumerate();
@@ -142,7 +157,8 @@ fn virtio(
             }
             config::Virtio::Console(_) => {
                 let size = far_ends.next().and_then(End::size);
-                let console = Arc::new(Console::new(size));
+                let console = Console::new(size).with_first(first_output.cloned());
+                let console = Arc::new(console);
                 devices.push(Box::new(Arc::clone(&console)));
                 virtio.consoles.push(console);
             }
@@ -245,7 +261,7 @@ impl Lines {
 
 fn confinement(config: &Config) -> Result<Confinement, Error> {
     if config.seccomp {
-        Confinement::new()
+        Confinement::new(config.measure.is_some())
     } else {
         Ok(Confinement::default())
     }

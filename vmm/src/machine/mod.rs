@@ -22,7 +22,7 @@ use crate::memory::Memory;
 use crate::processor::Shared;
 use crate::report::{Ending, Exits, Report};
 use crate::terminal::RawTerminal;
-use crate::{Error, boot, signals};
+use crate::{Error, boot, measure, signals};
 use consoles::Consoles;
 use std::sync::Arc;
 use std::time::Instant;
@@ -36,6 +36,8 @@ pub struct Backends {
     pub taps: Vec<Tap>,
     /// The far ends of COM1 and of the consoles.
     pub far_ends: FarEnds,
+    /// Where a measurement goes.
+    pub measure: Option<measure::Output>,
 }
 
 /// A machine that can be run once, over any number of resets.
@@ -104,6 +106,9 @@ impl Machine {
                 break ending;
             }
             self.shared.marks.boot_over();
+            if let Some(measure) = &self.shared.measure {
+                measure.boot_over();
+            }
             if let Some((_, line)) = &self.com1 {
                 line.reset().map_err(Error::host("resetting COM1"))?;
             }
@@ -120,7 +125,7 @@ impl Machine {
         self.consoles.drain();
         drop(terminal);
         let shared = &self.shared;
-        Ok(Report {
+        let report = Report {
             stopped,
             ending,
             total: self.started.elapsed(),
@@ -128,7 +133,12 @@ impl Machine {
             boots,
             fw_cfg_error: shared.ports.fw_cfg_error(),
             marks: Arc::clone(&shared.marks),
-        })
+        };
+        if let Some(measure) = &shared.measure {
+            let written = measure.finish(&report, shared.ports.fw_cfg_usage());
+            written.map_err(Error::host(measure.name()))?;
+        }
+        Ok(report)
     }
 
     /// Puts the firmware image, and a PVH kernel, where they belong. RAM that was used before

@@ -46,6 +46,9 @@ impl Machine {
         let mut vcpus = (0..self.cpus)
             .map(|index| vm.vcpu(index))
             .collect::<Result<Vec<_>, _>>()?;
+        if let (Some(measure), Some(first)) = (&self.shared.measure, vcpus.first()) {
+            measure.watch(|entries| first.watch(entries).map_err(|it| it.to_string()));
+        }
         if let Some(interrupts) = &self.shared.interrupts {
             let first = vcpus.first_mut().filter(|_| interrupts.has_pic());
             let kick = first.map(Vcpu::take_interrupts).transpose()?;
@@ -67,7 +70,7 @@ impl Machine {
                         shared.end(Ending::Host(format!("confining a processor: {error}")));
                         return Exits::default();
                     }
-                    processor::run(vcpu, index == 0, &shared)
+                    processor::run(vcpu, u32::try_from(index).unwrap_or(u32::MAX), &shared)
                 });
             match spawned {
                 Ok(thread) => threads.push(thread),

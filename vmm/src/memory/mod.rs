@@ -12,6 +12,8 @@ mod files;
 mod layout;
 #[allow(unsafe_code)] // makes several views of one mapping; each block carries its proof
 mod mapping;
+#[allow(unsafe_code)] // what the host has provided has no safe wrapper; the block carries its proof
+mod resident;
 #[allow(unsafe_code)] // what the host does meanwhile has no safe wrapper; each block is proved
 mod ring;
 

@@ -13,34 +13,34 @@ struct Border {
     room: &'static str,
     name: &'static str,
     /// The only paths, by their beginning, that may name it.
-    only: &'static str,
+    only: &'static [&'static str],
 }
 
 const BORDERS: [Border; 5] = [
     Border {
         room: "vmm/src",
         name: "kvm_ioctls",
-        only: "vmm/src/hypervisor/",
+        only: &["vmm/src/hypervisor/"],
     },
     Border {
         room: "vmm/src",
         name: "vm_memory",
-        only: "vmm/src/memory/",
+        only: &["vmm/src/memory/"],
     },
     Border {
         room: "vmm/src",
         name: "clap",
-        only: "vmm/src/cli.rs",
+        only: &["vmm/src/cli.rs"],
     },
     Border {
         room: "vmm/src",
         name: "acpi_tables",
-        only: "vmm/src/boot/acpi/",
+        only: &["vmm/src/boot/acpi/"],
     },
     Border {
         room: "vmm/src",
         name: "serde",
-        only: "vmm/src/description.rs",
+        only: &["vmm/src/description.rs", "vmm/src/measure/"],
     },
 ];
 
@@ -105,7 +105,7 @@ pub fn run(workspace: &Workspace) -> Result<()> {
 
 /// The lines outside comments in which a name crosses its border.
 fn crossings(border: &Border, path: &str, text: &str) -> Vec<String> {
-    if path.starts_with(border.only) {
+    if border.only.iter().any(|place| path.starts_with(place)) {
         return Vec::new();
     }
     let code = |line: &str| line.split("//").next().unwrap_or_default().to_owned();
@@ -116,7 +116,7 @@ fn crossings(border: &Border, path: &str, text: &str) -> Vec<String> {
             format!(
                 "{path}:{}: only {} may name {}",
                 index + 1,
-                border.only,
+                border.only.join(" and "),
                 border.name
             )
         })
@@ -176,7 +176,7 @@ mod test {
     const BORDER: Border = Border {
         room: "vmm/src",
         name: "clap",
-        only: "vmm/src/cli.rs",
+        only: &["vmm/src/cli.rs"],
     };
 
     #[test]

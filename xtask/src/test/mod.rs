@@ -17,6 +17,7 @@ mod handed;
 mod host;
 mod log;
 mod matrix;
+mod measured;
 mod memory;
 mod modules;
 mod multiboot;
@@ -148,6 +149,7 @@ fn cases() -> Vec<Case> {
     cases.extend(ticks::cases());
     cases.extend(panics::cases());
     cases.extend(confined::cases());
+    cases.extend(measured::cases());
     cases.extend(pci::cases());
     cases.extend(placement::cases());
     cases.extend(promises::cases());

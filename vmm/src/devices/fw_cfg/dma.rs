@@ -6,6 +6,7 @@
 
 use super::Selection;
 use super::items::Content;
+use super::tally::Operation;
 use crate::memory::{Error, Memory};
 use abi::fw_cfg::{DmaControl, DmaDescriptor, Key};
 use zerocopy::FromBytes;
@@ -36,7 +37,7 @@ impl Dma {
         self.address = 0;
     }
 
-    /// Performs the operation described at `address` and writes back how it went.
+    /// Performs the operation described at `address` and writes back how it went. Gives what it was.
     ///
     /// The returned error is the host's, for the VMM to report; the guest sees `ERROR`.
     pub(super) fn run(
@@ -44,16 +45,16 @@ impl Dma {
         address: u64,
         items: &[(Key, Content)],
         selection: &mut Selection,
-    ) -> Result<(), Error> {
+    ) -> (Operation, Result<(), Error>) {
         let mut raw = [0; size_of::<DmaDescriptor>()];
-        let result = match self.memory.read(address, &mut raw) {
-            Ok(()) => match DmaDescriptor::read_from_bytes(&raw) {
-                Ok(descriptor) => self.transfer(&descriptor, items, selection),
-                // As many bytes as the structure has were read.
-                Err(_) => Outcome::Failed,
-            },
-            Err(_) => Outcome::Failed,
+        let descriptor = self.memory.read(address, &mut raw).ok();
+        // As many bytes as the structure has were read.
+        let descriptor = descriptor.and_then(|()| DmaDescriptor::read_from_bytes(&raw).ok());
+        let result = match &descriptor {
+            Some(descriptor) => self.transfer(descriptor, items, selection),
+            None => Outcome::Failed,
         };
+        let operation = operation(descriptor.as_ref(), &result);
         let status = match result {
             Outcome::Done => DmaControl::empty(),
             Outcome::Failed | Outcome::HostFailed(_) => DmaControl::ERROR,
@@ -61,8 +62,8 @@ impl Dma {
         // The status goes into the first field. Where even that is no memory, nobody can be told.
         let _ = self.memory.write(address, &status.bits().to_be_bytes());
         match result {
-            Outcome::HostFailed(error) => Err(error),
-            Outcome::Done | Outcome::Failed => Ok(()),
+            Outcome::HostFailed(error) => (operation, Err(error)),
+            Outcome::Done | Outcome::Failed => (operation, Ok(())),
         }
     }
 
@@ -162,6 +163,27 @@ impl Dma {
             }
         }
     }
+}
+
+/// What was done, for who counts.
+fn operation(descriptor: Option<&DmaDescriptor>, outcome: &Outcome) -> Operation {
+    let Some(descriptor) = descriptor.filter(|_| matches!(outcome, Outcome::Done)) else {
+        return Operation {
+            verb: "fail at",
+            copied: 0,
+        };
+    };
+    let control = DmaControl::from_bits_truncate(descriptor.control.get());
+    let (verb, copied) = if control.contains(DmaControl::READ) {
+        ("read", descriptor.length.get())
+    } else if control.contains(DmaControl::WRITE) {
+        ("write", 0)
+    } else if control.contains(DmaControl::SKIP) {
+        ("skip in", 0)
+    } else {
+        ("select", 0)
+    };
+    Operation { verb, copied }
 }
 
 enum Outcome {

@@ -13,10 +13,12 @@
 
 mod dma;
 mod items;
+mod tally;
 #[cfg(test)]
 mod test;
 
 pub use items::{Content, Error, Items, Joined};
+pub use tally::Usage;
 
 use crate::memory::Memory;
 use abi::fw_cfg::{
@@ -24,6 +26,7 @@ use abi::fw_cfg::{
     PORT_SELECTOR, SIGNATURE,
 };
 use dma::Dma;
+use tally::Tally;
 
 /// Offsets from [`PORT_BASE`].
 const SELECTOR: u16 = PORT_SELECTOR - PORT_BASE;
@@ -47,6 +50,8 @@ pub struct FwCfg {
     dma: Option<Dma>,
     window: Window,
     host_error: Option<String>,
+    /// What it was used for, if that is counted.
+    tally: Option<Tally>,
 }
 
 impl FwCfg {
@@ -68,6 +73,7 @@ impl FwCfg {
             dma: memory.map(Dma::new),
             window: Window::default(),
             host_error: None,
+            tally: None,
         })
     }
 
@@ -127,6 +133,9 @@ impl FwCfg {
         match (offset, data) {
             (SELECTOR, &[low, high]) => {
                 self.selection = Selection::of(Key(u16::from_le_bytes([low, high])), &self.items);
+                if let Some(tally) = &mut self.tally {
+                    tally.selected(self.selection);
+                }
             }
             (DMA_HIGH, &[a, b, c, d]) => {
                 if let Some(dma) = &mut self.dma {
@@ -151,13 +160,20 @@ impl FwCfg {
     fn start_dma(&mut self, low: u32) {
         let Some(dma) = &mut self.dma else { return };
         let address = dma.take_address(low);
-        if let Err(error) = dma.run(address, &self.items, &mut self.selection) {
+        let (operation, result) = dma.run(address, &self.items, &mut self.selection);
+        if let Err(error) = result {
             self.host_error.get_or_insert_with(|| error.to_string());
+        }
+        if let Some(tally) = &mut self.tally {
+            tally.operated(self.selection, operation);
         }
     }
 
     /// The next byte of the selected item; past its end, zero.
     fn next_byte(&mut self) -> u8 {
+        if let Some(tally) = &mut self.tally {
+            tally.given(self.selection, 1);
+        }
         let Some(index) = self.selection.index else {
             return 0;
         };
@@ -185,6 +201,9 @@ impl FwCfg {
 
     /// As many single bytes as `data` takes, without a detour through the window.
     fn next_bytes(&mut self, data: &mut [u8]) {
+        if let Some(tally) = &mut self.tally {
+            tally.given(self.selection, data.len());
+        }
         let Some(content) = self.selection.item(&self.items) else {
             data.fill(0);
             return;
@@ -201,6 +220,7 @@ impl FwCfg {
 /// The selected item and the position in it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Selection {
+    key: Key,
     /// Index in the table; `None` if the key names nothing.
     index: Option<usize>,
     offset: u32,
@@ -210,6 +230,7 @@ impl Selection {
     fn of(key: Key, items: &[(Key, Content)]) -> Self {
         let key = Key(key.0 & !Key::WRITE_CHANNEL);
         Self {
+            key,
             index: items.binary_search_by_key(&key, |(key, _)| *key).ok(),
             offset: 0,
         }

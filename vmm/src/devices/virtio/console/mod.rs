@@ -18,8 +18,8 @@ use abi::virtio::console::{Config, DEVICE_ID, F_SIZE, RECEIVE, TRANSMIT};
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 use zerocopy::IntoBytes;
 
 /// Most entries of a queue.
@@ -69,6 +69,8 @@ pub struct Console {
     printed: Condvar,
     /// A message of which only the beginning has found room.
     begun: Mutex<Option<Message>>,
+    /// Where to note when the driver first printed something, if that matters.
+    first: Option<Arc<OnceLock<Instant>>>,
 }
 
 /// What is on its way to the far end.
@@ -113,7 +115,14 @@ impl Console {
             output: Mutex::default(),
             printed: Condvar::new(),
             begun: Mutex::default(),
+            first: None,
         }
+    }
+
+    /// With a place to note when the driver first prints something, if somebody wants to know.
+    #[must_use]
+    pub fn with_first(self, first: Option<Arc<OnceLock<Instant>>>) -> Self {
+        Self { first, ..self }
     }
 
     fn config(&self) -> Config {
@@ -181,6 +190,9 @@ impl Console {
 
     /// Moves as much as there is room for. If something is left, the queue will be served again.
     fn print(&self, rest: &mut Vec<Range>, memory: &Memory) -> Result<(), Broken> {
+        if let Some(first) = &self.first {
+            first.get_or_init(Instant::now);
+        }
         let mut output = lock(&self.output);
         while !rest.is_empty() {
             let room = ROOM.saturating_sub(output.waiting.len());
