@@ -46,7 +46,7 @@ fn config(test: &str, machine: Machine, cpus: u32, dma: bool) -> Config {
         append: String::new(),
         memory: config::Memory::plain(64 << 20),
         cpus,
-        bios: file(&format!("{test}.rom"), &[0; 0x1_0000]),
+        bios: Some(file(&format!("{test}.rom"), &[0; 0x1_0000])),
         machine,
         disks: Vec::new(),
         nets: Vec::new(),

@@ -12,6 +12,9 @@ use std::path::PathBuf;
 /// File name of the firmware that is expected next to the executable.
 const DEFAULT_BIOS: &str = "qboot-rs.rom";
 
+/// What stands for no firmware; a file of that name has a path.
+const NO_BIOS: &str = "none";
+
 const AFTER_HELP: &str = "\
 Keys (where standard input is a terminal and leads to COM1 or a console):
   Ctrl-a x       end the machine
@@ -60,8 +63,9 @@ struct Cli {
     /// Number of processors, 1 to 255
     #[arg(long, value_name = "N", default_value = "1")]
     cpus: String,
-    /// Firmware image [default: qboot-rs.rom next to this program]
-    #[arg(long, value_name = "FILE")]
+    /// Firmware image, or none: then the monitor enters the kernel itself, for comparison [default:
+    /// qboot-rs.rom next to this program]
+    #[arg(long, value_name = "FILE|none")]
     bios: Option<PathBuf>,
     /// What the machine has: acpi, auto-kernel-cmdline, force-legacy, ioapic2, pic, pit, rtc,
     /// isa-serial, pvpanic and x-option-roms, each on, off or auto; and irqchip, split (the default)
@@ -200,7 +204,10 @@ fn into_config(cli: Cli) -> Result<Config, config::Error> {
         append: cli.append,
         memory: config::parse_memory(&cli.memory)?,
         cpus: config::parse_cpus(&cli.cpus)?,
-        bios: cli.bios.unwrap_or_else(default_bios),
+        bios: match cli.bios {
+            Some(path) if path.as_os_str() == NO_BIOS => None,
+            path => Some(path.unwrap_or_else(default_bios)),
+        },
         serial,
         consoles,
         debugcon,
@@ -265,7 +272,7 @@ mod test {
         assert_eq!(config.serial, Target::Stdio);
         assert_eq!(config.machine, config::Machine::default());
         assert!(config.trace && config.fw_cfg_dma && config.seccomp && !config.reboot);
-        assert_eq!(config.bios.file_name().unwrap(), DEFAULT_BIOS);
+        assert_eq!(config.bios.unwrap().file_name().unwrap(), DEFAULT_BIOS);
     }
 
     #[test]
@@ -320,7 +327,7 @@ mod test {
         assert_eq!(config.append, "-x console=ttyS0");
         assert_eq!((config.memory.size, config.cpus), (5 << 30, 255));
         assert!(config.memory.backing.shared);
-        assert_eq!(config.bios, PathBuf::from("b"));
+        assert_eq!(config.bios, Some(PathBuf::from("b")));
         assert_eq!(config.serial, Target::File("s".into()));
         assert_eq!(config.consoles, [Target::Pty, Target::Unix("u".into())]);
         assert_eq!(config.debugcon, Target::File("d".into()));
@@ -346,6 +353,19 @@ mod test {
         config.validate().unwrap();
         let config = parse(&["--machine", "isa-serial=off", "--serial", "stdio"]).unwrap();
         assert!(matches!(config.validate(), Err(config::Error::SerialAlone)));
+    }
+
+    #[test]
+    fn no_firmware_is_a_word_and_not_a_file_of_that_name() {
+        assert_eq!(parse(&["--bios", "none"]).unwrap().bios, None);
+        let file = parse(&["--bios", "./none"]).unwrap().bios;
+        assert_eq!(file, Some(PathBuf::from("./none")));
+        let config = parse(&["--bios", "none", "--smbios", "type=11,value=x"]).unwrap();
+        let sentence = config.validate().unwrap_err().to_string();
+        assert!(
+            sentence.starts_with("--smbios: expected firmware"),
+            "{sentence}"
+        );
     }
 
     #[test]

@@ -82,7 +82,7 @@ fn config(size: u64, rom: &TempFile, kernel: &TempFile, initrd: Option<PathBuf>)
         append: "words".into(),
         memory: Memory::plain(size),
         cpus: 1,
-        bios: rom.as_path().into(),
+        bios: Some(rom.as_path().into()),
         machine: Machine::default(),
         disks: Vec::new(),
         nets: Vec::new(),

@@ -6,6 +6,7 @@
 
 mod acpi;
 mod bzimage;
+mod direct;
 mod e820;
 mod elf;
 mod input;
@@ -17,6 +18,7 @@ mod table_loader;
 #[cfg(test)]
 mod test;
 
+pub use direct::{CODE_32_SELECTOR, CODE_64_SELECTOR, DATA_SELECTOR, Direct, Start, TASK_SELECTOR};
 pub use elf::Segment;
 pub use input::Input;
 
@@ -130,6 +132,9 @@ pub enum Error {
         /// Under which path.
         input: PathBuf,
     },
+    /// No firmware, and nothing that can do without.
+    #[error("--bios none: {0}")]
+    Direct(#[from] direct::Problem),
     /// Items that cannot be offered.
     #[error(transparent)]
     Items(#[from] fw_cfg::Error),
@@ -140,8 +145,10 @@ pub enum Error {
 pub struct Boot {
     /// The memory map.
     pub layout: Layout,
-    /// The firmware image, of [`Layout::rom_size`] bytes.
-    pub rom: Input,
+    /// The firmware image, of [`Layout::rom_size`] bytes, if there is one.
+    pub rom: Option<Input>,
+    /// What takes its place, if there is none.
+    pub direct: Option<Direct>,
     /// What `fw_cfg` offers.
     pub items: Items,
     /// Where the virtio devices are, in the order of [`Config`].
@@ -174,14 +181,9 @@ pub struct Preload {
 
 /// Reads and checks everything `config` names.
 pub fn prepare(config: &Config) -> Result<Boot, Error> {
-    let rom = Input::open(FIRMWARE_IMAGE, &config.bios)?;
-    if rom.size() == 0 || !rom.size().is_multiple_of(ROM_GRANULE) || rom.size() > ROM_MAX_SIZE {
-        return Err(Error::RomSize {
-            path: config.bios.clone(),
-            size: rom.size(),
-        });
-    }
-    let layout = Layout::new(config.memory.size, rom.size());
+    let rom = config.bios.as_deref().map(firmware).transpose()?;
+    let rom_size = rom.as_ref().map_or(0, Input::size);
+    let layout = Layout::new(config.memory.size, rom_size);
     let slots: Vec<_> = Slot::all(config.wiring())
         .take(config.virtio_devices())
         .collect();
@@ -190,9 +192,21 @@ pub fn prepare(config: &Config) -> Result<Boot, Error> {
     let kernel::Loaded {
         preload,
         files,
-        entries,
+        mut entries,
     } = kernel::load(config, &layout, &slots, &mut items)?;
     items.check()?;
+    let direct = match rom {
+        Some(_) => None,
+        None => Some(direct(preload.as_ref(), &entries, &items, &layout)?),
+    };
+    if let Some(direct) = &direct {
+        let address = direct.start.entry;
+        let way = match preload {
+            Some(_) => "pvh",
+            None => "linux64",
+        };
+        entries = vec![Entry { way, address }];
+    }
     spare_the_inputs(config, &files)?;
     let mut map = Map::new(&config.machine, config.wiring(), &slots);
     if config.debugcon != Target::None {
@@ -201,12 +215,42 @@ pub fn prepare(config: &Config) -> Result<Boot, Error> {
     Ok(Boot {
         layout,
         rom,
+        direct,
         items,
         map: map.with(config.trace, config.fw_cfg_dma),
         slots,
         preload,
         entries,
     })
+}
+
+/// A firmware image.
+fn firmware(path: &Path) -> Result<Input, Error> {
+    let rom = Input::open(FIRMWARE_IMAGE, path)?;
+    let size = rom.size();
+    if size == 0 || !size.is_multiple_of(ROM_GRANULE) || size > ROM_MAX_SIZE {
+        let path = path.into();
+        return Err(Error::RomSize { path, size });
+    }
+    Ok(rom)
+}
+
+/// What takes the place of firmware, for a kernel whose items these are.
+fn direct(
+    preload: Option<&Preload>,
+    entries: &[Entry],
+    items: &Items,
+    layout: &Layout,
+) -> Result<Direct, direct::Problem> {
+    let way = match (preload, entries) {
+        (Some(preload), _) => direct::Way::Pvh(&preload.segments),
+        (None, []) => return Err(direct::Problem::Nothing),
+        (None, [it]) if it.way == "multiboot" => {
+            return Err(direct::Problem::Kernel("a multiboot kernel"));
+        }
+        (None, _) => direct::Way::Linux,
+    };
+    direct::place(&way, items, layout)
 }
 
 /// Refuses a port that leads into a file which is read, by whatever path.
@@ -238,7 +282,9 @@ fn spare_the_inputs_of(
         UserSource::File(path) => Some((FW_CFG_FILE, path)),
         UserSource::String(_) => None,
     });
-    let mut inputs = std::iter::once((FIRMWARE_IMAGE, &config.bios))
+    let bios = config.bios.iter();
+    let mut inputs = bios
+        .map(|path| (FIRMWARE_IMAGE, path))
         .chain(config.kernel.iter().map(|path| (kernel::KERNEL, path)))
         .chain(files.iter().map(|(role, path)| (*role, path)))
         .chain(config.disks.iter().map(|disk| (DISK_IMAGE, &disk.path)))

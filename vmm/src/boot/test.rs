@@ -34,7 +34,7 @@ impl Files {
             append: String::new(),
             memory: Memory::plain(RAM),
             cpus: 3,
-            bios: self.directory.as_path().join("rom"),
+            bios: Some(self.directory.as_path().join("rom")),
             // QEMU's is the user's as it is.
             machine: Machine {
                 auto_kernel_cmdline: false,
@@ -626,7 +626,7 @@ fn firmware_images_of_wrong_sizes_are_refused() {
     for size in [0, 1, 0xffff, 0x1_0001, 0x101_0000] {
         let bios = files.put("bad", &vec![0; size]);
         let result = prepare(&Config {
-            bios,
+            bios: Some(bios),
             ..files.config()
         });
         assert!(matches!(result, Err(Error::RomSize { .. })), "size {size}");
@@ -634,7 +634,7 @@ fn firmware_images_of_wrong_sizes_are_refused() {
     for size in [0x1_0000, 0x3_0000, 0x100_0000] {
         let bios = files.put("good", &vec![0; size]);
         let boot = prepare(&Config {
-            bios,
+            bios: Some(bios),
             ..files.config()
         })
         .unwrap();

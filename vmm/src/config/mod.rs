@@ -55,8 +55,8 @@ pub struct Config {
     pub memory: Memory,
     /// Processors.
     pub cpus: u32,
-    /// Firmware image.
-    pub bios: PathBuf,
+    /// Firmware image; without one the monitor enters the kernel itself.
+    pub bios: Option<PathBuf>,
     /// What the machine consists of.
     pub machine: Machine,
     /// Disks, in the order in which the guest finds them.
@@ -221,6 +221,9 @@ pub enum Error {
     /// Not a description of a file.
     #[error("--fw-cfg {0}: expected name=NAME,string=TEXT or name=NAME,file=PATH")]
     FwCfg(String),
+    /// What only firmware makes use of.
+    #[error("{0}: expected firmware that makes use of it, found --bios none")]
+    Firmware(&'static str),
     /// The initrd is the kernel's; without a kernel it means nothing.
     #[error("--initrd: expected a --kernel to go with it, found none")]
     InitrdAlone,
@@ -291,6 +294,12 @@ impl Config {
         }
         if self.kernel.is_none() && !self.append.is_empty() {
             return Err(Error::AppendAlone);
+        }
+        if self.bios.is_none() && self.smbios.is_some() {
+            return Err(Error::Firmware("--smbios"));
+        }
+        if self.bios.is_none() && !self.option_roms.is_empty() {
+            return Err(Error::Firmware("--option-rom"));
         }
         if !self.machine.isa_serial && self.serial != Target::None {
             return Err(Error::SerialAlone);

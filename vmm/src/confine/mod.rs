@@ -46,18 +46,26 @@ pub enum Role {
 
 const ROLES: [Role; 4] = [Role::Main, Role::Processor, Role::Device, Role::Console];
 
+/// What not every run needs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Needs {
+    /// It is measured.
+    pub measured: bool,
+    /// There is no firmware, and a processor begins, at each reset, where the monitor says.
+    pub direct: bool,
+}
+
 /// Filters for the threads of a run, or none.
 #[derive(Clone, Debug, Default)]
 pub struct Confinement(Option<Arc<[BpfProgram; ROLES.len()]>>);
 
 impl Confinement {
-    /// One filter for each role, of a run that is `measured` or not. From now on a denied call is named,
-    /// and ends the process.
-    pub fn new(measured: bool) -> Result<Self, Error> {
+    /// One filter for each role, of a run with these needs. From now on a denied call is named, and ends
+    /// the process.
+    pub fn new(needs: Needs) -> Result<Self, Error> {
         let mut filters = [const { BpfProgram::new() }; ROLES.len()];
         for (filter, role) in filters.iter_mut().zip(ROLES) {
-            let made =
-                program(&calls(role, measured), &limits(role, measured)).map_err(io::Error::other);
+            let made = program(&calls(role, needs), &limits(role, needs)).map_err(io::Error::other);
             *filter = made.map_err(Error::host("making a seccomp filter"))?;
         }
         denial::announce().map_err(Error::host("installing a signal handler"))?;
@@ -198,9 +206,12 @@ const KVM_CREATE_PIT2: Request = 0xae77;
 const KVM_IOEVENTFD: Request = 0xae79;
 const KVM_RUN: Request = 0xae80;
 const KVM_GET_REGS: Request = 0xae81;
+const KVM_SET_REGS: Request = 0xae82;
 const KVM_GET_SREGS: Request = 0xae83;
+const KVM_SET_SREGS: Request = 0xae84;
 const KVM_TRANSLATE: Request = 0xae85;
 const KVM_INTERRUPT: Request = 0xae86;
+const KVM_SET_MSRS: Request = 0xae89;
 const KVM_SET_CPUID2: Request = 0xae90;
 const KVM_SET_GUEST_DEBUG: Request = 0xae9b;
 /// Of a processor KVM_GET_TSC_KHZ.
@@ -257,15 +268,18 @@ const CONSOLE_REQUESTS: &[Request] = &[KVM_SIGNAL_MSI, TCGETS, TCGETS2, TIOCGWIN
 /// A breakpoint that has been hit is taken off.
 const MEASURING_REQUESTS: &[Request] = &[KVM_SET_GUEST_DEBUG];
 
+/// A processor that begins with the kernel.
+const BEGINNING_REQUESTS: &[Request] = &[KVM_SET_MSRS, KVM_SET_REGS, KVM_SET_SREGS];
+
 /// The calls that `role` may make, whatever their arguments.
-fn calls(role: Role, measured: bool) -> Vec<u32> {
+fn calls(role: Role, needs: Needs) -> Vec<u32> {
     let own: &[&[c_long]] = match role {
         Role::Main => &[MAIN, PROCESSOR, DEVICE, CONSOLE],
         Role::Processor => &[PROCESSOR],
         Role::Device => &[DEVICE],
         Role::Console => &[CONSOLE],
     };
-    let looks = measured && matches!(role, Role::Main | Role::Processor);
+    let looks = needs.measured && matches!(role, Role::Main | Role::Processor);
     let measuring: &[_] = if looks { MEASURING } else { &[] };
     let calls = ALL.iter().chain(own.iter().copied().flatten());
     let calls = calls.chain(measuring);
@@ -274,7 +288,7 @@ fn calls(role: Role, measured: bool) -> Vec<u32> {
 }
 
 /// The requests that it may make.
-fn requests(role: Role, measured: bool) -> Vec<u32> {
+fn requests(role: Role, needs: Needs) -> Vec<u32> {
     let own: &[&[Request]] = match role {
         Role::Main => &[
             PROCESSOR_REQUESTS,
@@ -286,10 +300,12 @@ fn requests(role: Role, measured: bool) -> Vec<u32> {
         Role::Device => &[DEVICE_REQUESTS],
         Role::Console => &[CONSOLE_REQUESTS],
     };
-    let looks = measured && matches!(role, Role::Main | Role::Processor);
+    let looks = needs.measured && matches!(role, Role::Main | Role::Processor);
     let measuring: &[_] = if looks { MEASURING_REQUESTS } else { &[] };
     let requests = own.iter().copied().flatten().chain(ALL_REQUESTS);
-    let requests = requests.chain(measuring);
+    let begins = needs.direct && role == Role::Main;
+    let beginning: &[_] = if begins { BEGINNING_REQUESTS } else { &[] };
+    let requests = requests.chain(measuring).chain(beginning);
     distinct(requests.map(|request| (*request).into()))
 }
 
@@ -305,7 +321,7 @@ fn distinct(all: impl Iterator<Item = u32>) -> Vec<u32> {
 }
 
 /// The calls that `role` may make with some arguments only.
-fn limits(role: Role, measured: bool) -> Vec<Limit> {
+fn limits(role: Role, needs: Needs) -> Vec<Limit> {
     const WHOLE: u32 = u32::MAX;
     let limit = |call: c_long, index, mask, values| Limit {
         call: u32::try_from(call).unwrap_or(u32::MAX),
@@ -319,7 +335,7 @@ fn limits(role: Role, measured: bool) -> Vec<Limit> {
             libc::SYS_ioctl,
             1,
             Request::MAX.into(),
-            requests(role, measured),
+            requests(role, needs),
         ),
         limit(libc::SYS_mmap, 2, executable, vec![0]),
         limit(libc::SYS_mprotect, 2, executable, vec![0]),

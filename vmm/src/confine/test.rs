@@ -4,7 +4,7 @@
 #![allow(unsafe_code)] // calls that are to be denied
 
 use super::program::{Limit, program};
-use super::{Confinement, ROLES, Role, calls, limits};
+use super::{Confinement, Needs, ROLES, Role, calls, limits};
 use libc::c_long;
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -44,7 +44,11 @@ fn verdict(filter: &[seccompiler::sock_filter], arch: u32, call: u32, args: [u64
 }
 
 fn permits(role: Role, call: c_long, args: [u64; 6]) -> bool {
-    let filter = program(&calls(role, false), &limits(role, false)).unwrap();
+    let filter = program(
+        &calls(role, Needs::default()),
+        &limits(role, Needs::default()),
+    )
+    .unwrap();
     verdict(&filter, NATIVE, u32::try_from(call).unwrap(), args) == libc::SECCOMP_RET_ALLOW
 }
 
@@ -95,10 +99,10 @@ fn a_list_that_is_too_long_to_jump_over_is_refused() {
 #[test]
 fn the_main_thread_may_do_what_any_thread_may() {
     for role in ROLES {
-        for call in calls(role, false) {
+        for call in calls(role, Needs::default()) {
             assert!(permits(Role::Main, call.into(), [0; 6]), "{role:?} {call}");
         }
-        for limit in limits(role, false) {
+        for limit in limits(role, Needs::default()) {
             for value in &limit.values {
                 let mut args = [0; 6];
                 args[limit.index] = (*value).into();
@@ -191,7 +195,7 @@ fn denied(test: &str, role: Role, call: impl FnOnce() + Send) -> Option<Output> 
     }
     // As in a machine: first as the main thread is, then in a thread of its own as `role` is.
     let (mut far, mut near) = std::io::pipe().unwrap();
-    let confinement = Confinement::new(false).unwrap();
+    let confinement = Confinement::new(Needs::default()).unwrap();
     let thread = std::thread::Builder::new().name("confined".into());
     let ends = std::thread::scope(|scope| {
         confinement.enter(Role::Main).unwrap();

@@ -5,10 +5,11 @@
 
 use super::kick::Kick;
 use super::{Error, lacks};
+use crate::boot::{CODE_32_SELECTOR, CODE_64_SELECTOR, DATA_SELECTOR, Start, TASK_SELECTOR};
 use crate::memory::Memory;
 use kvm_bindings::{
-    KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_USE_HW_BP, KVM_INTERNAL_ERROR_EMULATION, KVMIO,
-    kvm_guest_debug, kvm_interrupt, kvm_regs, kvm_sregs,
+    KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_USE_HW_BP, KVM_INTERNAL_ERROR_EMULATION, KVMIO, Msrs,
+    kvm_guest_debug, kvm_interrupt, kvm_msr_entry, kvm_regs, kvm_segment, kvm_sregs,
 };
 use kvm_ioctls::{VcpuExit, VcpuFd};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -81,6 +82,20 @@ pub struct State {
     /// What its instructions mean.
     pub mode: &'static str,
 }
+
+/// Intel SDM volume 3, 2.5 and 3.4.5: control registers, and types of segments that have been used.
+const CR0_PROTECTION: u64 = 1;
+const CR0_EXTENSION_TYPE: u64 = 1 << 4;
+const CR0_PAGING: u64 = 1 << 31;
+const CR4_PHYSICAL_ADDRESS_EXTENSION: u64 = 1 << 5;
+const EFER_LONG_MODE: u64 = 1 << 8;
+const EFER_LONG_MODE_ACTIVE: u64 = 1 << 10;
+const CODE_TYPE: u8 = 0xb;
+const DATA_TYPE: u8 = 0x3;
+const TASK_TYPE: u8 = 0xb;
+const TASK_LIMIT: u32 = 0x67;
+/// RFLAGS: always one.
+const FLAGS_FIXED: u64 = 1 << 1;
 
 /// DR7: breakpoint 0 is on in all tasks; those of the others follow, two bits each. A breakpoint
 /// without further bits is one on execution.
@@ -165,6 +180,72 @@ impl Vcpu {
             error if error.errno() == libc::EEXIST => Ok(false),
             error => Err(lacks("KVM_CAP_SPLIT_IRQCHIP", "KVM_INTERRUPT")(error)),
         }
+    }
+
+    /// Sets model-specific registers, each by its number.
+    pub fn set_msrs(&self, registers: &[(u32, u64)]) -> Result<(), Error> {
+        let entry = |&(index, data): &(u32, u64)| kvm_msr_entry {
+            index,
+            data,
+            ..Default::default()
+        };
+        let entries: Vec<_> = registers.iter().map(entry).collect();
+        let refused =
+            |code| lacks("KVM_CAP_GET_MSR_FEATURES", "KVM_SET_MSRS")(errno::Error::new(code));
+        let list = Msrs::from_entries(&entries).map_err(|_| refused(libc::E2BIG))?;
+        match self.fd.set_msrs(&list) {
+            Ok(count) if count == entries.len() => Ok(()),
+            Ok(_) => Err(refused(libc::EINVAL)),
+            Err(error) => Err(refused(error.errno())),
+        }
+    }
+
+    /// Has it begin with the kernel instead of at the reset vector.
+    pub fn begin(&self, start: &Start) -> Result<(), Error> {
+        let step = |step| lacks("KVM_CAP_USER_MEMORY", step);
+        let mut sregs = self.fd.get_sregs().map_err(step("KVM_GET_SREGS"))?;
+        let long = start.page_tables.is_some();
+        let data = segment(DATA_SELECTOR, DATA_TYPE);
+        sregs.cs = match long {
+            true => kvm_segment {
+                l: 1,
+                db: 0,
+                ..segment(CODE_64_SELECTOR, CODE_TYPE)
+            },
+            false => segment(CODE_32_SELECTOR, CODE_TYPE),
+        };
+        (sregs.ds, sregs.es, sregs.ss) = (data, data, data);
+        (sregs.fs, sregs.gs) = (data, data);
+        sregs.tr = kvm_segment {
+            limit: TASK_LIMIT,
+            s: 0,
+            g: 0,
+            db: 0,
+            ..segment(TASK_SELECTOR, TASK_TYPE)
+        };
+        (sregs.gdt.base, sregs.gdt.limit) = start.descriptors;
+        (sregs.idt.base, sregs.idt.limit) = (0, 0);
+        sregs.cr0 = CR0_PROTECTION | CR0_EXTENSION_TYPE;
+        (sregs.cr4, sregs.efer) = (0, 0);
+        if let Some(tables) = start.page_tables {
+            sregs.cr3 = tables;
+            sregs.cr4 = CR4_PHYSICAL_ADDRESS_EXTENSION;
+            sregs.efer = EFER_LONG_MODE | EFER_LONG_MODE_ACTIVE;
+            sregs.cr0 |= CR0_PAGING;
+        }
+        self.fd.set_sregs(&sregs).map_err(step("KVM_SET_SREGS"))?;
+        let (rbx, rsi) = match long {
+            true => (0, start.parameters),
+            false => (start.parameters, 0),
+        };
+        let regs = kvm_regs {
+            rip: start.entry,
+            rflags: FLAGS_FIXED,
+            rbx,
+            rsi,
+            ..Default::default()
+        };
+        self.fd.set_regs(&regs).map_err(step("KVM_SET_REGS"))
     }
 
     /// Has it stop before the instruction at any of these linear addresses, of which the first four
@@ -327,16 +408,31 @@ impl Vcpu {
     }
 }
 
+/// A flat segment of 32 bits.
+fn segment(selector: u16, kind: u8) -> kvm_segment {
+    kvm_segment {
+        base: 0,
+        limit: u32::MAX,
+        selector,
+        type_: kind,
+        present: 1,
+        dpl: 0,
+        db: 1,
+        s: 1,
+        l: 0,
+        g: 1,
+        ..Default::default()
+    }
+}
+
 /// What the processor's instructions mean.
 fn mode(regs: &kvm_regs, sregs: &kvm_sregs) -> &'static str {
-    const PROTECTION: u64 = 1;
-    const LONG_MODE_ACTIVE: u64 = 1 << 10;
     const VIRTUAL_8086: u64 = 1 << 17;
     match (sregs.cs.l != 0, sregs.cs.db != 0) {
-        _ if sregs.cr0 & PROTECTION == 0 => "real",
+        _ if sregs.cr0 & CR0_PROTECTION == 0 => "real",
         _ if regs.rflags & VIRTUAL_8086 != 0 => "virtual 8086",
-        (true, _) if sregs.efer & LONG_MODE_ACTIVE != 0 => "64",
-        _ if sregs.efer & LONG_MODE_ACTIVE != 0 => "compatible",
+        (true, _) if sregs.efer & EFER_LONG_MODE_ACTIVE != 0 => "64",
+        _ if sregs.efer & EFER_LONG_MODE_ACTIVE != 0 => "compatible",
         (_, true) => "protected 32",
         (_, false) => "protected 16",
     }

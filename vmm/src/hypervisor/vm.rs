@@ -9,7 +9,10 @@ use super::messages::Messages;
 use super::vcpu::Vcpu;
 use super::{Error, cpuid, lacks};
 use crate::memory::Memory;
-use abi::layout::{IO_APIC_ADDR, KVM_IDENTITY_MAP_ADDR, KVM_TSS_ADDR, PAGE_SIZE};
+use abi::layout::{
+    IO_APIC_ADDR, KVM_IDENTITY_MAP_ADDR, KVM_TSS_ADDR, PAGE_SIZE, RAM_ABOVE_4G_START,
+    RAM_BELOW_4G_END,
+};
 use kvm_bindings::{
     CpuId, KVM_CAP_SPLIT_IRQCHIP, KVM_IRQ_ROUTING_IRQCHIP, KVM_IRQCHIP_IOAPIC,
     KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, KVM_MAX_CPUID_ENTRIES, KVM_PIT_SPEAKER_DUMMY,
@@ -41,6 +44,17 @@ const PCI_ADDRESS_PORT: u64 = 0xcf8;
 pub(super) const MAX_SLOT_SIZE: u64 = ((1 << 31) - 1) * PAGE_SIZE;
 /// CPUID leaf whose EAX begins with the number of physical address bits.
 const ADDRESS_SIZES: u32 = 0x8000_0008;
+
+/// Physical address bits of a processor that does not say.
+const DEFAULT_ADDRESS_BITS: u32 = 36;
+
+/// Intel SDM volume 3, 12.11, "Memory type range registers".
+const MTRR_BASE_0: u32 = 0x200;
+const MTRR_MASK_0: u32 = 0x201;
+const MTRR_DEFAULT: u32 = 0x2ff;
+const MTRR_VALID: u64 = 1 << 11;
+const MTRR_ENABLED: u64 = 1 << 11;
+const MTRR_WRITE_BACK: u64 = 6;
 
 /// Which interrupt controllers are KVM's. The local APICs always are.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -153,6 +167,22 @@ impl Vm {
             collected,
             tsc_khz: OnceCell::new(),
         })
+    }
+
+    /// Has `vcpus` cache RAM and nothing else, as firmware leaves them: the last GiB below 4 GiB has no
+    /// RAM.
+    pub fn set_memory_types(&self, vcpus: &[Vcpu]) -> Result<(), Error> {
+        let leaves = self.cpuid.as_slice().iter();
+        let sizes = leaves.filter(|leaf| leaf.function == ADDRESS_SIZES);
+        let bits = sizes.map(|leaf| leaf.eax & 0xff).next();
+        let all = (1 << bits.unwrap_or(DEFAULT_ADDRESS_BITS).min(63)) - 1;
+        let size = RAM_ABOVE_4G_START - RAM_BELOW_4G_END;
+        let registers = [
+            (MTRR_BASE_0, RAM_BELOW_4G_END),
+            (MTRR_MASK_0, all & !(size - 1) | MTRR_VALID),
+            (MTRR_DEFAULT, MTRR_ENABLED | MTRR_WRITE_BACK),
+        ];
+        vcpus.iter().try_for_each(|vcpu| vcpu.set_msrs(&registers))
     }
 
     /// Lets `line` raise interrupt `irq`: each write is an edge.

@@ -10,7 +10,7 @@ use super::{Backends, Machine};
 use crate::Error;
 use crate::boot::{self, Boot};
 use crate::config::{self, Config, IrqChip};
-use crate::confine::Confinement;
+use crate::confine::{Confinement, Needs};
 use crate::console::End;
 use crate::devices::alarm::Alarm;
 use crate::devices::bus::Ports;
@@ -97,6 +97,7 @@ impl Machine {
             memory,
             rom_start: boot.layout.rom_start(),
             rom: boot.rom,
+            direct: boot.direct,
             preload: boot.preload,
             com1,
             controllers: lines.controllers(config),
@@ -261,7 +262,10 @@ impl Lines {
 
 fn confinement(config: &Config) -> Result<Confinement, Error> {
     if config.seccomp {
-        Confinement::new(config.measure.is_some())
+        Confinement::new(Needs {
+            measured: config.measure.is_some(),
+            direct: config.bios.is_none(),
+        })
     } else {
         Ok(Confinement::default())
     }

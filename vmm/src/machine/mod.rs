@@ -45,8 +45,9 @@ pub struct Backends {
 pub struct Machine {
     kvm: Kvm,
     memory: Memory,
-    rom: boot::Input,
+    rom: Option<boot::Input>,
     rom_start: u64,
+    direct: Option<boot::Direct>,
     preload: Option<boot::Preload>,
     /// COM1 and its interrupt line.
     com1: Option<(Arc<Com1>, Line)>,
@@ -141,11 +142,17 @@ impl Machine {
         Ok(report)
     }
 
-    /// Puts the firmware image, and a PVH kernel, where they belong. RAM that was used before
+    /// Puts the firmware image, or what takes its place, and a PVH kernel where they belong. RAM that was used before
     /// is not zero, and is made so where the kernel expects it.
     fn load(&self, used: bool) -> Result<(), Error> {
-        self.memory
-            .read_file(self.rom_start, self.rom.file(), 0, self.rom.size())?;
+        if let Some(rom) = &self.rom {
+            self.memory
+                .read_file(self.rom_start, rom.file(), 0, rom.size())?;
+        }
+        let pieces = self.direct.iter().flat_map(|direct| &direct.pieces);
+        for (address, content) in pieces {
+            content.put(&self.memory, *address, 0, content.size())?;
+        }
         let Some(preload) = &self.preload else {
             return Ok(());
         };

@@ -46,6 +46,11 @@ impl Machine {
         let mut vcpus = (0..self.cpus)
             .map(|index| vm.vcpu(index))
             .collect::<Result<Vec<_>, _>>()?;
+        if let Some(direct) = &self.direct {
+            vm.set_memory_types(&vcpus)?;
+            let first = vcpus.first();
+            first.map_or(Ok(()), |first| first.begin(&direct.start))?;
+        }
         if let (Some(measure), Some(first)) = (&self.shared.measure, vcpus.first()) {
             measure.watch(|entries| first.watch(entries).map_err(|it| it.to_string()));
         }

@@ -38,7 +38,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// A machine with `ram_size` and `rom_size` bytes. Both are validated by [`crate::config`]
+    /// A machine with `ram_size` and `rom_size` bytes; the latter may be none. Both are validated by [`crate::config`]
     /// and [`crate::boot`] before they come here.
     #[must_use]
     pub const fn new(ram_size: u64, rom_size: u64) -> Self {
@@ -122,6 +122,7 @@ impl Layout {
             ),
             piece(Kind::Rom, rom, 0, rom_size),
         ];
+        pieces.retain(|piece| piece.size > 0);
         if self.above_4g() > 0 {
             pieces.push(piece(
                 Kind::Ram,
@@ -150,6 +151,17 @@ mod test {
         assert_eq!(Layout::new(1 << 28, 0x2_0000).alias_start(), 0xe_0000);
         assert_eq!(Layout::new(1 << 28, 0x100_0000).alias_start(), 0xe_0000);
         assert_eq!(Layout::new(1 << 28, 0x100_0000).rom_start(), 0xff00_0000);
+    }
+
+    #[test]
+    fn without_a_rom_there_is_ram_in_its_place() {
+        let layout = Layout::new(2 << 20, 0);
+        let pieces: Vec<_> = layout
+            .pieces()
+            .iter()
+            .map(|it| (it.guest, it.size))
+            .collect();
+        assert_eq!(pieces, [(0, 1 << 20), (1 << 20, 1 << 20)]);
     }
 
     #[test]

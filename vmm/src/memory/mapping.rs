@@ -10,6 +10,7 @@
 use super::backing::{self, Backing, HUGE_PAGE_LENGTH as HUGE_PAGE, PRIVATE, PROTECTION};
 use super::layout::{Kind, Piece};
 use super::{Error, Layout};
+use abi::layout::ROM_GRANULE;
 use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion, VolatileSlice};
 
 /// A mapping that outlives every view of it.
@@ -64,7 +65,8 @@ pub(super) fn expect_all_of(slice: VolatileSlice<'_>) {
 /// All regions of a machine, in ascending order of guest address.
 pub(super) fn machine(layout: &Layout, backing: Backing) -> Result<GuestMemoryMmap, Error> {
     let ram = Eternal::new(layout.ram_size(), backing)?;
-    let rom = Eternal::new(layout.rom_size(), Backing::default())?;
+    // A machine may have no ROM, but no mapping is empty.
+    let rom = Eternal::new(layout.rom_size().max(ROM_GRANULE), Backing::default())?;
     let view = |piece: Piece| match piece.kind {
         Kind::Ram => ram.view(piece.offset, piece.size, piece.guest),
         Kind::Rom => rom.view(piece.offset, piece.size, piece.guest),

@@ -13,6 +13,7 @@ mod consoles;
 mod counts;
 mod disks;
 mod exposed;
+mod floor;
 mod handed;
 mod host;
 mod log;
@@ -150,6 +151,7 @@ fn cases() -> Vec<Case> {
     cases.extend(panics::cases());
     cases.extend(confined::cases());
     cases.extend(measured::cases());
+    cases.extend(floor::cases());
     cases.extend(pci::cases());
     cases.extend(placement::cases());
     cases.extend(promises::cases());

@@ -112,7 +112,7 @@ impl Dma {
         let rest = item.map_or(0, |item| item.size().saturating_sub(offset));
         let real = rest.min(length);
         let copied = match item {
-            Some(content) if real > 0 => self.place(content, address, offset, real),
+            Some(content) if real > 0 => content.put(&self.memory, address, offset, real),
             _ => Ok(()),
         };
         let filled = copied.and_then(|()| {
@@ -126,41 +126,6 @@ impl Dma {
             }
             Err(error @ Error::File { .. }) => Outcome::HostFailed(error),
             Err(_) => Outcome::Failed,
-        }
-    }
-
-    /// Writes `length` bytes of an item from `offset` on, which it has, to `address`.
-    fn place(
-        &self,
-        content: &Content,
-        address: u64,
-        offset: u32,
-        length: u32,
-    ) -> Result<(), Error> {
-        match content {
-            Content::Bytes(bytes) => {
-                let start = offset as usize;
-                let source = bytes.get(start..start + length as usize);
-                self.memory.write(address, source.unwrap_or(&[]))
-            }
-            Content::File {
-                file, offset: base, ..
-            } => {
-                let from = base.saturating_add(offset.into());
-                self.memory.read_file(address, file, from, length.into())
-            }
-            Content::Joined(joined) => {
-                let mut end = 0;
-                for taken in joined.taken(offset, length) {
-                    let gap = u64::from(taken.at - end);
-                    self.memory.zero(address + u64::from(end), gap)?;
-                    let place = address + u64::from(taken.at);
-                    self.place(taken.part, place, taken.from, taken.length)?;
-                    end = taken.at + taken.length;
-                }
-                let gap = u64::from(length - end);
-                self.memory.zero(address + u64::from(end), gap)
-            }
         }
     }
 }

@@ -4,6 +4,7 @@
 //! Spec: QEMU `docs/specs/fw_cfg.rst`, sections "Selector (Control) Register" and "File
 //! Directory". A file is an item with a name; the directory, itself an item, gives the keys.
 
+use crate::memory::{self, Memory};
 use abi::fw_cfg::{DEFAULT_FILE_SLOTS, FILE_NAME_SIZE, FileCount, FileEntry, Key, MAX_FILES};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -39,7 +40,7 @@ pub enum Error {
 }
 
 /// The bytes of an item.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Content {
     /// Held by the VMM.
     Bytes(Cow<'static, [u8]>),
@@ -57,7 +58,7 @@ pub enum Content {
 }
 
 /// Contents one behind the other, with zeros between them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Joined {
     /// Where each part begins, and the part: in their order and apart, all below `size`.
     parts: Vec<(u32, Content)>,
@@ -181,6 +182,41 @@ impl Content {
                     taken.part.copy(taken.from, place)?;
                 }
                 Ok(())
+            }
+        }
+    }
+
+    /// Writes `length` bytes from `offset` on, which it has, to guest-physical `address`.
+    pub(crate) fn put(
+        &self,
+        memory: &Memory,
+        address: u64,
+        offset: u32,
+        length: u32,
+    ) -> Result<(), memory::Error> {
+        match self {
+            Self::Bytes(bytes) => {
+                let start = offset as usize;
+                let source = bytes.get(start..start + length as usize);
+                memory.write(address, source.unwrap_or(&[]))
+            }
+            Self::File {
+                file, offset: base, ..
+            } => {
+                let from = base.saturating_add(offset.into());
+                memory.read_file(address, file, from, length.into())
+            }
+            Self::Joined(joined) => {
+                let mut end = 0;
+                for taken in joined.taken(offset, length) {
+                    let gap = u64::from(taken.at - end);
+                    memory.zero(address + u64::from(end), gap)?;
+                    let place = address + u64::from(taken.at);
+                    taken.part.put(memory, place, taken.from, taken.length)?;
+                    end = taken.at + taken.length;
+                }
+                let gap = u64::from(length - end);
+                memory.zero(address + u64::from(end), gap)
             }
         }
     }
