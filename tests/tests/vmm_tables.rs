@@ -59,6 +59,7 @@ fn config(test: &str, machine: Machine, cpus: u32, dma: bool) -> Config {
         trace: false,
         seccomp: false,
         measure: None,
+        single_step: false,
         fw_cfg_dma: dma,
         fw_cfg: Vec::new(),
         option_roms: Vec::new(),

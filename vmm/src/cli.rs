@@ -154,6 +154,14 @@ struct Cli {
     /// every access from reset to kernel entry
     #[arg(long, value_name = "FILE")]
     measure: Option<PathBuf>,
+    /// With --measure: count the instructions from reset to kernel entry, by stopping after each
+    #[arg(
+        long,
+        value_name = "on|off",
+        default_value = "off",
+        hide_possible_values = true
+    )]
+    single_step: Switch,
     /// Say what the machine of the other options is made of (memory, ports, interrupts and fw_cfg
     /// items) instead of running it
     #[arg(
@@ -228,6 +236,7 @@ fn into_config(cli: Cli) -> Result<Config, config::Error> {
         trace: matches!(cli.trace, Switch::On),
         seccomp: matches!(cli.seccomp, Switch::On),
         measure: cli.measure,
+        single_step: matches!(cli.single_step, Switch::On),
         fw_cfg_dma: matches!(cli.fw_cfg_dma, Switch::On),
         smbios: config::parse_smbios(cli.smbios.iter().map(String::as_str))?,
         fw_cfg: cli

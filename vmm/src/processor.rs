@@ -9,7 +9,7 @@ use crate::devices::debug::Message;
 use crate::devices::interrupts::Interrupts;
 use crate::devices::mmio::Mmio;
 use crate::hypervisor::{Access, Exit, Vcpu};
-use crate::measure::{AccessKind, Measure, Processor, Seen};
+use crate::measure::{AccessKind, Measure, Processor, Seen, Stopped};
 use crate::report::{Ending, Exits, Marks};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -255,12 +255,15 @@ fn step(vcpu: &mut Vcpu, shared: &Shared, exits: &mut Exits) -> Option<Ending> {
         }
         Exit::Debug(address) => {
             let ports = &shared.ports;
-            let entered = shared
-                .measure
-                .as_ref()
-                .is_some_and(|it| it.stopped(address, || ports.fw_cfg_usage()));
-            if entered {
+            let stopped = match &shared.measure {
+                Some(measure) => measure.stopped(address, || ports.fw_cfg_usage()),
+                None => Stopped::Nowhere,
+            };
+            if stopped == Stopped::Kernel {
                 shared.marks.kernel_entered();
+            }
+            if stopped == Stopped::Underway && vcpu.is_counted() {
+                return None;
             }
             let unwatched = vcpu.unwatch();
             unwatched.err().map(|it| Ending::Broken(it.to_string()))

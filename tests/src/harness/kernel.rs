@@ -95,6 +95,7 @@ fn config(size: u64, rom: &TempFile, kernel: &TempFile, initrd: Option<PathBuf>)
         seccomp: false,
         trace: false,
         measure: None,
+        single_step: false,
         fw_cfg_dma: true,
         fw_cfg: Vec::new(),
         option_roms: Vec::new(),

@@ -52,6 +52,7 @@ impl Files {
             seccomp: false,
             fw_cfg_dma: true,
             measure: None,
+            single_step: false,
             fw_cfg: Vec::new(),
             option_roms: Vec::new(),
             smbios: None,

@@ -83,6 +83,8 @@ pub struct Config {
     pub seccomp: bool,
     /// Where to write what the run has cost.
     pub measure: Option<PathBuf>,
+    /// Whether that counts instructions.
+    pub single_step: bool,
     /// Further `fw_cfg` files.
     pub fw_cfg: Vec<UserFile>,
     /// Option ROMs, which the machine may be told to leave out.
@@ -221,6 +223,9 @@ pub enum Error {
     /// Not a description of a file.
     #[error("--fw-cfg {0}: expected name=NAME,string=TEXT or name=NAME,file=PATH")]
     FwCfg(String),
+    /// Counts that nobody writes down.
+    #[error("--single-step on: expected a --measure to go with it, found none")]
+    SingleStepAlone,
     /// What only firmware makes use of.
     #[error("{0}: expected firmware that makes use of it, found --bios none")]
     Firmware(&'static str),
@@ -294,6 +299,9 @@ impl Config {
         }
         if self.kernel.is_none() && !self.append.is_empty() {
             return Err(Error::AppendAlone);
+        }
+        if self.single_step && self.measure.is_none() {
+            return Err(Error::SingleStepAlone);
         }
         if self.bios.is_none() && self.smbios.is_some() {
             return Err(Error::Firmware("--smbios"));

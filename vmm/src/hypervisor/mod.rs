@@ -8,9 +8,11 @@
 mod cpuid;
 mod kick;
 mod messages;
+mod steps;
 mod vcpu;
 mod vm;
 
+pub use steps::Executed;
 pub use vcpu::{Access, Exit, Vcpu};
 pub use vm::{Controllers, Vm};
 

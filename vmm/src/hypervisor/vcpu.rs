@@ -4,12 +4,14 @@
 //! Spec: Linux `Documentation/virt/kvm/api.rst`, sections `KVM_RUN` and "The kvm_run structure".
 
 use super::kick::Kick;
+use super::steps::{Executed, Steps, Stop};
 use super::{Error, lacks};
 use crate::boot::{CODE_32_SELECTOR, CODE_64_SELECTOR, DATA_SELECTOR, Start, TASK_SELECTOR};
 use crate::memory::Memory;
 use kvm_bindings::{
-    KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_USE_HW_BP, KVM_INTERNAL_ERROR_EMULATION, KVMIO, Msrs,
-    kvm_guest_debug, kvm_interrupt, kvm_msr_entry, kvm_regs, kvm_segment, kvm_sregs,
+    KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP, KVM_GUESTDBG_USE_HW_BP,
+    KVM_INTERNAL_ERROR_EMULATION, KVMIO, Msrs, kvm_guest_debug, kvm_interrupt, kvm_msr_entry,
+    kvm_regs, kvm_segment, kvm_sregs,
 };
 use kvm_ioctls::{VcpuExit, VcpuFd};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,6 +32,8 @@ pub struct Vcpu {
     kick: Option<Kick>,
     /// A vector that was acknowledged but not taken by KVM yet.
     vector: Option<u8>,
+    /// The count of instructions, if they are counted.
+    steps: Option<Steps>,
 }
 
 /// One or more accesses of the same kind to the same place.
@@ -62,7 +66,7 @@ pub enum Exit<'a> {
     },
     /// It shut down: a triple fault, or what amounts to one.
     Shutdown,
-    /// It has come to this linear address, where it was to stop.
+    /// It has come to this linear address, where it was to stop, or by an instruction that counts.
     Debug(u64),
     /// Its local APIC is done with a level-triggered interrupt of this vector.
     EndOfInterrupt(u8),
@@ -127,6 +131,7 @@ impl Vcpu {
             collected,
             kick: None,
             vector: None,
+            steps: None,
         })
     }
 
@@ -267,8 +272,58 @@ impl Vcpu {
             .map_err(lacks("KVM_CAP_SET_GUEST_DEBUG", "KVM_SET_GUEST_DEBUG"))
     }
 
+    /// Has it stop after each instruction, and counts them.
+    pub fn count(&mut self, executed: Arc<Executed>) -> Result<(), Error> {
+        let debug = kvm_guest_debug {
+            control: KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP,
+            ..Default::default()
+        };
+        let lacks = |step| lacks("KVM_CAP_SET_GUEST_DEBUG", step);
+        let set = self.fd.set_guest_debug(&debug);
+        set.map_err(lacks("KVM_SET_GUEST_DEBUG"))?;
+        let regs = self.fd.get_regs().map_err(lacks("KVM_GET_REGS"))?;
+        let sregs = self.fd.get_sregs().map_err(lacks("KVM_GET_SREGS"))?;
+        let stop = Stop {
+            linear: sregs.cs.base.wrapping_add(regs.rip),
+            rcx: regs.rcx,
+            traced: true,
+        };
+        self.steps = Some(Steps::new(stop, executed));
+        Ok(())
+    }
+
+    /// Whether its instructions are counted.
+    pub fn is_counted(&self) -> bool {
+        self.steps.is_some()
+    }
+
+    /// Counts what was executed since the last stop: up to linear address `traced`, or up to an access.
+    fn follow(&mut self, traced: Option<u64>) {
+        let Some(mut steps) = self.steps.take() else {
+            return;
+        };
+        if let (Ok(regs), Ok(sregs)) = (self.fd.get_regs(), self.fd.get_sregs()) {
+            let stop = Stop {
+                linear: traced.unwrap_or(sregs.cs.base.wrapping_add(regs.rip)),
+                rcx: regs.rcx,
+                traced: traced.is_some(),
+            };
+            steps.follow(stop, |linear| self.code(linear));
+        }
+        self.steps = Some(steps);
+    }
+
+    /// The bytes at a linear address, if there is memory.
+    fn code(&self, linear: u64) -> Option<[u8; 15]> {
+        let mut bytes = [0; 15];
+        let page = self.fd.translate_gva(linear).ok()?;
+        let read = page.valid != 0 && self.memory.read(page.physical_address, &mut bytes).is_ok();
+        read.then_some(bytes)
+    }
+
     /// Has it stop nowhere any more.
-    pub fn unwatch(&self) -> Result<(), Error> {
+    pub fn unwatch(&mut self) -> Result<(), Error> {
+        self.steps = None;
         let nothing = kvm_guest_debug::default();
         self.fd
             .set_guest_debug(&nothing)
@@ -311,7 +366,11 @@ impl Vcpu {
                 data.len(),
             ),
             Ok(VcpuExit::IoapicEoi(vector)) => return Ok(Exit::EndOfInterrupt(vector)),
-            Ok(VcpuExit::Debug(stop)) => return Ok(Exit::Debug(stop.pc)),
+            Ok(VcpuExit::Debug(stop)) => {
+                let linear = stop.pc;
+                self.follow(Some(linear));
+                return Ok(Exit::Debug(linear));
+            }
             Ok(VcpuExit::Shutdown) => return Ok(Exit::Shutdown),
             Ok(VcpuExit::InternalError) => return Ok(Exit::Broken(self.internal_error())),
             Ok(VcpuExit::FailEntry(reason, cpu)) => {
@@ -329,6 +388,7 @@ impl Vcpu {
         if let Place::Address(_) = place {
             self.catch_up(earlier);
         }
+        self.follow(None);
         // SAFETY: after KVM_EXIT_IO, the only exit after which the width is used, the kernel has
         // filled this member of the union; all its fields are integers, so any bytes are a value.
         let io = unsafe { self.fd.get_kvm_run().__bindgen_anon_1.io };
@@ -372,17 +432,9 @@ impl Vcpu {
             return "at an unknown place".into();
         };
         let linear = sregs.cs.base.wrapping_add(regs.rip);
-        let mut bytes = [0; 15];
-        let read = match self.fd.translate_gva(linear) {
-            Ok(page) if page.valid != 0 => {
-                self.memory.read(page.physical_address, &mut bytes).is_ok()
-            }
-            _ => false,
-        };
-        let code = if read {
-            bytes.map(|byte| format!("{byte:02x}")).join(" ")
-        } else {
-            "not readable".into()
+        let code = match self.code(linear) {
+            Some(bytes) => bytes.map(|byte| format!("{byte:02x}")).join(" "),
+            None => "not readable".into(),
         };
         format!(
             "at RIP {:#x} (linear {linear:#x}), instruction bytes {code}",

@@ -9,6 +9,7 @@ use crate::devices::line::Line;
 use crate::devices::serial::COM1_IRQ;
 use crate::devices::virtio::mmio::{QUEUE_NOTIFY, Transport};
 use crate::hypervisor::{Vcpu, Vm};
+use crate::measure::Watch;
 use crate::processor::{self, PanicGuard};
 use crate::report::{Ending, Exits};
 use crate::{Error, signals};
@@ -51,8 +52,14 @@ impl Machine {
             let first = vcpus.first();
             first.map_or(Ok(()), |first| first.begin(&direct.start))?;
         }
-        if let (Some(measure), Some(first)) = (&self.shared.measure, vcpus.first()) {
-            measure.watch(|entries| first.watch(entries).map_err(|it| it.to_string()));
+        if let (Some(measure), Some(first)) = (&self.shared.measure, vcpus.first_mut()) {
+            measure.watch(|watch| {
+                let set = match watch {
+                    Watch::Steps(executed) => first.count(executed),
+                    Watch::Entries(entries) => first.watch(&entries),
+                };
+                set.map_err(|it| it.to_string())
+            });
         }
         if let Some(interrupts) = &self.shared.interrupts {
             let first = vcpus.first_mut().filter(|_| interrupts.has_pic());

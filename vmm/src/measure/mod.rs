@@ -22,6 +22,7 @@ use crate::description::{self, Place};
 use crate::devices::bus::lock;
 use crate::devices::fw_cfg::Usage;
 use crate::devices::serial::COM1_PORT;
+use crate::hypervisor::Executed;
 use crate::memory::{Kind, Memory, Range};
 use crate::report::Report;
 use abi::debug::{
@@ -48,6 +49,8 @@ const MOST_ACCESSES: usize = 1 << 16;
 const LAST_ACCESSES: usize = 32;
 /// Most moments that a guest can add by writing to the ports of trace points.
 const MOST_MARKS: usize = 256;
+/// Instructions after a trace point for a kernel's entry that are counted to find it.
+const MOST_BEYOND_MARK: u64 = 1 << 16;
 /// What a place without a device is called.
 const NOBODY: &str = "none";
 /// Offset of COM1's line control register, and its bit that shows other registers in place of the
@@ -122,6 +125,8 @@ pub struct Measure {
     mmio: Vec<Place<u64>>,
     ports: Vec<Place<u16>>,
     entries: Vec<Entry>,
+    /// The count of the first processor's instructions, if they are counted.
+    executed: Option<Arc<Executed>>,
     /// When a virtio console first had something to print.
     printed: Arc<OnceLock<Instant>>,
     state: Mutex<State>,
@@ -149,7 +154,6 @@ struct State {
     first_output: bool,
     line_control: u8,
     processors: Vec<Processor>,
-    instructions: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -179,6 +183,28 @@ struct Found {
     /// KiB of the process's own memory.
     private: Option<u64>,
     instructions: Option<u64>,
+    /// Instructions that repeated.
+    strings: Option<u64>,
+}
+
+/// Where the first processor is to stop.
+#[derive(Debug)]
+pub enum Watch {
+    /// After each instruction, which counts here.
+    Steps(Arc<Executed>),
+    /// At these guest-physical addresses, once.
+    Entries(Vec<u64>),
+}
+
+/// What a stop means.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Stopped {
+    /// The kernel's first instruction is next.
+    Kernel,
+    /// It is still to come.
+    Underway,
+    /// Stops mean nothing any more.
+    Nowhere,
 }
 
 /// What a thread has seen of an access.
@@ -219,6 +245,7 @@ impl Measure {
             mmio: description::mmio(config, &boot.map),
             ports: description::ports(&boot.map),
             entries: boot.entries.clone(),
+            executed: config.single_step.then(Arc::default),
             printed: Arc::default(),
             state: Mutex::default(),
             output,
@@ -252,16 +279,21 @@ impl Measure {
         Arc::clone(&self.printed)
     }
 
-    /// Has the first processor stop at the kernel's entry points, by `set`, if this boot is measured.
-    pub fn watch(&self, set: impl FnOnce(&[u64]) -> Result<(), String>) {
+    /// Has the first processor stop where that matters, by `set`, if this boot is measured.
+    pub fn watch(&self, set: impl FnOnce(Watch) -> Result<(), String>) {
         let mut state = lock(&self.state);
-        if state.settled || self.entries.is_empty() {
-            return;
-        }
-        let addresses: Vec<_> = self.entries.iter().map(|entry| entry.address).collect();
-        let result = set(&addresses);
+        let watch = match &self.executed {
+            _ if state.settled => return,
+            Some(executed) => Watch::Steps(Arc::clone(executed)),
+            None if self.entries.is_empty() => return,
+            None => Watch::Entries(self.entries.iter().map(|entry| entry.address).collect()),
+        };
+        let result = set(watch);
         state.armed = result.is_ok();
         state.breakpoints = match result {
+            Ok(()) if self.executed.is_some() => "none: the first processor stops at each \
+                instruction"
+                .into(),
             Ok(()) => {
                 let places = self.entries.iter();
                 let places = places.map(|it| format!("{} at {:#x}", it.way, it.address));
@@ -325,7 +357,7 @@ impl Measure {
             (purpose, string) => purpose.clone().or(string),
         };
         Access {
-            instruction: state.instructions,
+            instruction: self.instructions().filter(|_| !state.settled),
             kind: seen.kind,
             address: seen.address,
             width: u8::try_from(seen.width).unwrap_or(u8::MAX),
@@ -404,23 +436,44 @@ impl Measure {
         }
     }
 
-    /// The first processor has stopped at `address`. Gives whether that is an entry of the kernel.
-    pub fn stopped(&self, address: u64, usage: impl FnOnce() -> Vec<Usage>) -> bool {
+    /// The first processor has stopped at `address`.
+    pub fn stopped(&self, address: u64, usage: impl FnOnce() -> Vec<Usage>) -> Stopped {
         let now = Instant::now();
-        let Some(entry) = self.entries.iter().find(|it| it.address == address) else {
-            return false;
-        };
         let mut state = lock(&self.state);
+        let Some(entry) = self.entries.iter().find(|it| it.address == address) else {
+            // Where a kernel is that is none of ours, nobody wants to wait for it.
+            let since = state.entered.as_ref().and_then(|it| it.found.instructions);
+            let beyond = |since| {
+                self.instructions()
+                    .is_some_and(|it| it > since + MOST_BEYOND_MARK)
+            };
+            if since.is_some_and(beyond) {
+                state.settled = true;
+            }
+            return if state.settled {
+                Stopped::Nowhere
+            } else {
+                Stopped::Underway
+            };
+        };
         if !state.settled {
             let how = KernelEntry {
-                found: "hardware breakpoint",
+                found: match self.executed {
+                    Some(_) => "single step",
+                    None => "hardware breakpoint",
+                },
                 way: entry.way,
                 address: Some(address),
             };
             self.enter(&mut state, how, now, usage());
             state.settled = true;
         }
-        true
+        Stopped::Kernel
+    }
+
+    /// Instructions so far, if they are counted.
+    fn instructions(&self) -> Option<u64> {
+        self.executed.as_ref().and_then(|it| it.instructions())
     }
 
     /// Looks around. The time that this takes is not the guest's.
@@ -435,7 +488,8 @@ impl Measure {
                 fw_cfg,
                 touched: self.memory.resident(&self.ram).ok(),
                 private: self.maps.as_ref().and_then(|maps| private(maps).ok()),
-                instructions: state.instructions,
+                instructions: self.instructions(),
+                strings: self.executed.as_ref().and_then(|it| it.strings()),
             },
         });
         state.paused += now.elapsed();
@@ -475,7 +529,7 @@ impl Measure {
             time: self.since_start(when, state.paused),
             found: found.into(),
             accesses: state.tally.iter().map(|it| it.accesses).sum(),
-            instructions: state.instructions,
+            instructions: self.instructions().filter(|_| !state.settled),
         }
     }
 
@@ -495,13 +549,17 @@ impl Measure {
             let event = self.event(&state, OUTPUT, "a virtio console", *printed);
             state.events.push(event);
         }
+        if self.executed.is_some() && state.armed && self.instructions().is_none() {
+            state.breakpoints = "none: KVM does not stop after each instruction".into();
+        }
         let end = self.event(&state, END, "the processors have stopped", now);
         let private = self.maps.as_ref().and_then(|maps| private(maps).ok());
         let found = Found {
             fw_cfg: usage,
             touched: self.memory.resident(&self.ram).ok(),
             private,
-            instructions: state.instructions,
+            instructions: self.instructions(),
+            strings: self.executed.as_ref().and_then(|it| it.strings()),
         };
         let record = self.record(state, end, found, report);
         let mut file = &self.output.file;
@@ -562,6 +620,7 @@ impl Measure {
                 memory_touched: then.touched.map(|bytes| bytes >> 10),
                 places: self.places(&before),
             },
+            repeated_strings: then.strings,
             after: After {
                 exits: after.exits,
                 places: self.places(&after),

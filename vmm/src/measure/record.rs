@@ -30,6 +30,10 @@ pub struct Record {
     pub phases: Vec<Phase>,
     /// From reset to kernel entry.
     pub counts: Counts,
+    /// How many of the instructions from reset to kernel entry were string instructions that have repeated,
+    /// each of them counted once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repeated_strings: Option<u64>,
     /// From kernel entry to the end.
     pub after: After,
     /// Other exits than accesses, by kind.

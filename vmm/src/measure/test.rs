@@ -41,11 +41,12 @@ impl Bench {
                 way: "linux64",
                 address: ENTRY,
             }],
+            executed: None,
             printed: Arc::default(),
             state: Mutex::default(),
         };
-        measure.watch(|addresses| {
-            assert_eq!(addresses, [ENTRY]);
+        measure.watch(|watch| {
+            assert!(matches!(watch, Watch::Entries(places) if places == [ENTRY]));
             breakpoints.then_some(()).ok_or_else(|| "no".into())
         });
         measure.begin().unwrap();
@@ -94,8 +95,10 @@ fn a_breakpoint_divides_the_run_and_names_its_entry() {
     bench.measure.guest_starts();
     bench.port(AccessKind::PortRead, 0x514, 4, b"QEMU");
     bench.write(0x80, 7);
-    assert!(!bench.measure.stopped(0x10_0000, Vec::new));
-    assert!(bench.measure.stopped(ENTRY, Vec::new));
+    let elsewhere = bench.measure.stopped(0x10_0000, Vec::new);
+    assert_eq!(elsewhere, Stopped::Underway);
+    assert_eq!(bench.measure.stopped(ENTRY, Vec::new), Stopped::Kernel);
+    assert_eq!(bench.measure.stopped(0x10_0000, Vec::new), Stopped::Nowhere);
     bench.write(0x80, 8);
     bench.write(0x3f8, b'x');
 
@@ -148,7 +151,7 @@ fn without_breakpoints_the_trace_point_divides_it() {
 fn what_sets_the_speed_of_com1_is_no_output() {
     let bench = Bench::new(true);
     bench.write(0x3f8, b'f');
-    assert!(bench.measure.stopped(ENTRY, Vec::new));
+    assert_eq!(bench.measure.stopped(ENTRY, Vec::new), Stopped::Kernel);
     bench.write(0x3fb, 0x83);
     bench.write(0x3f8, 1);
     let speed = names(&Bench::new(true).written(), "events");
