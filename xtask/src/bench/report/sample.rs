@@ -29,9 +29,9 @@ pub fn results() -> Results {
         row("none", here("report", "pvh"), floor()),
     ];
     rows.extend([
-        row("qboot-rs", emulated(), counted(2_293, 15)),
-        row("qboot", emulated(), counted(14_802, 77)),
-        row("seabios", emulated(), counted(5_971_259, 362)),
+        row("qboot-rs", in_tcg(), counted(2_293, 15)),
+        row("qboot", in_tcg(), counted(14_802, 77)),
+        row("seabios", in_tcg(), counted(5_971_259, 362)),
     ]);
     rows.extend([
         row("qboot-rs", large(), slow(31_415, 1.0)),
@@ -84,6 +84,11 @@ pub fn small() -> Results {
     results
 }
 
+/// A row of QEMU's emulator on `microvm`.
+pub fn emulated(firmware: &str, measured: Measured) -> Row {
+    row(firmware, in_tcg(), measured)
+}
+
 /// The figures of a row that has some.
 #[cfg(test)]
 pub fn measured_mut(results: &mut Results, row: usize) -> &mut Measured {
@@ -126,7 +131,7 @@ fn here(kernel: &str, format: &str) -> Combination {
     }
 }
 
-fn emulated() -> Combination {
+fn in_tcg() -> Combination {
     Combination {
         vmm: Vmm::Qemu,
         place: Place::Tcg,

@@ -9,9 +9,11 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+use crate::bench::count::gate::{self, Firmware};
 use crate::bench::model::Results;
 use crate::bench::report::{self, sample};
 use crate::browser::{Browser, View, Visit};
+use crate::oracle::{Board, Reference};
 use crate::workspace::write_atomically;
 
 use super::case::{Case, Context, Outcome, Run, Trial, expect};
@@ -43,6 +45,9 @@ pub fn cases() -> Vec<Case> {
         Case::new("page/what-is-measured", |context, trial| {
             sound(context, trial, &sample::results())
         }),
+        Case::new("page/a-real-boot", |context, trial| {
+            sound(context, trial, &counted(context)?)
+        }),
         Case::new("page/nothing-measured", |context, trial| {
             let nothing = Results {
                 rows: Vec::new(),
@@ -52,6 +57,39 @@ pub fn cases() -> Vec<Case> {
         }),
         Case::new("page/faults-are-seen", faults),
     ]
+}
+
+/// Our firmware and qboot, counted on QEMU's `microvm`.
+fn counted(context: &Context<'_>) -> Result<Results, Outcome> {
+    context.qemu()?;
+    context.rom()?;
+    context.guest("report.elf")?;
+    let workspace = context.workspace;
+    let firmwares = [
+        ("qboot-rs", Firmware::built(workspace)?),
+        (
+            "qboot",
+            Firmware {
+                rom: Reference::Qboot.rom(Board::Microvm),
+                symbols: None,
+            },
+        ),
+    ];
+    let mut rows = Vec::new();
+    for (name, firmware) in firmwares {
+        let boots = gate::subjects().into_iter();
+        for boot in boots.filter(|boot| boot.name == "microvm-pvh") {
+            let measured = boot.measure(workspace, &firmware)?;
+            rows.push(sample::emulated(name, measured));
+        }
+    }
+    expect(rows.len() == 2, || {
+        "expected a boot `microvm-pvh` among those that have budgets, found none".into()
+    })?;
+    Ok(Results {
+        rows,
+        ..sample::results()
+    })
 }
 
 /// The page of these results is as it should be, however it is looked at.
