@@ -26,7 +26,7 @@ pub fn found(program: &str) -> bool {
 }
 
 /// Where a program is. A user's search path may lack the directory for the administrator's.
-fn locate(program: &str) -> Option<PathBuf> {
+pub fn locate(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
         .chain(["/usr/sbin".into()])

@@ -90,8 +90,8 @@ fn or(given: &[String], usual: &[&str]) -> Vec<String> {
     }
 }
 
-/// QEMU with its libraries, and how to start it where there is nothing else.
-fn qemu_files() -> Result<(String, Vec<PathBuf>)> {
+/// QEMU with its libraries, and the name of what starts it where there is nothing else.
+pub fn qemu_files() -> Result<(String, Vec<PathBuf>)> {
     let find = |program: &str| {
         let found = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
             .map(|directory| directory.join(program))

@@ -4,6 +4,8 @@
 //! Serialized as it stands here, this is the JSON that `cargo xtask bench` writes and reads. An
 //! interval or a count that was not measured is absent, never zero.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// The version of this format; a file with another one is refused.
@@ -64,15 +66,20 @@ pub struct Combination {
 }
 
 /// Who makes the machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Vmm {
+    /// Our monitor.
     Microvm,
     Qemu,
 }
 
 /// Who runs the guest's instructions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Place {
     /// QEMU's emulator with a clock that counts instructions.
@@ -234,8 +241,8 @@ pub struct Costs {
     /// Bytes of the VMM's program, without libraries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<u64>,
-    /// The wall time divided by that of the first row of the same VMM, place, machine and kernel,
-    /// run by run in turns.
+    /// The time to kernel entry, or to the first output where the kernel does not say when it was
+    /// entered, divided by that of the first row that differs only in its firmware; in turns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ratio: Option<Ratio>,
 }
@@ -257,6 +264,29 @@ pub struct Ratio {
     pub ratio: f64,
     pub low: f64,
     pub high: f64,
+}
+
+impl fmt::Display for Combination {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            vmm,
+            place,
+            machine,
+            kernel,
+            format,
+            cpus,
+            initrd,
+            firmware,
+        } = self;
+        write!(
+            formatter,
+            "{firmware} on {vmm:?} {machine} ({place:?}), {kernel} as {format}, {cpus} CPUs"
+        )?;
+        if *initrd > 0 {
+            write!(formatter, ", initrd of {} MiB", initrd >> 20)?;
+        }
+        Ok(())
+    }
 }
 
 impl Measured {

@@ -114,7 +114,7 @@ impl Facts {
             let rest = || words[1..].join(" ");
             match key {
                 // Where, and when; and what has been dealt with.
-                "tsc" | "pointer" | "cmdline.address" | "memory" | "acpi.scanned"
+                "tsc" | "speaks" | "pointer" | "cmdline.address" | "memory" | "acpi.scanned"
                 | "start_info.modlist" | "start_info.memmap" | "multiboot.mmap"
                 | "multiboot.modules" | "smbios.table" | "descriptors" | "cr3" => {}
                 _ if key.starts_with("mp.") => {}

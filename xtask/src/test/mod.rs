@@ -30,6 +30,7 @@ mod pci;
 mod placement;
 mod programs;
 mod promises;
+mod readme;
 mod real_mode;
 mod refusals;
 pub mod report;
@@ -158,6 +159,7 @@ fn cases() -> Vec<Case> {
     cases.extend(budgets::cases());
     cases.extend(slowed::cases());
     cases.extend(counts::cases());
+    cases.extend(readme::cases());
     cases.extend(modules::cases());
     cases.extend(multiboot::cases());
     cases.extend(programs::cases());

@@ -100,9 +100,9 @@ impl Report {
         self.expect(key, &format!("{value:#x}"))
     }
 
-    /// Everything but the moment.
+    /// Everything but the moments.
     pub fn without_time(mut self) -> Self {
-        self.0.retain(|(key, _)| key != "tsc");
+        self.0.retain(|(key, _)| key != "tsc" && key != "speaks");
         self
     }
 

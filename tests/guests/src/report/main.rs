@@ -29,6 +29,7 @@ mod smbios;
 
 use bios32::Bios32;
 use core::arch::global_asm;
+use core::arch::x86_64::_rdtsc;
 use core::panic::PanicInfo;
 use handed::Handed;
 use serial::line;
@@ -89,10 +90,14 @@ unsafe extern "C" {
 extern "C" fn main() -> ! {
     // SAFETY: `entry.s` has written it and does not run again.
     let cpu = unsafe { &state };
+    // SAFETY: reading the time-stamp counter changes nothing.
+    let speaks = unsafe { _rdtsc() };
     line!("report=begin");
     if cpu.mode == MODE_LINUX_16 {
-        real::processor(cpu.record);
+        real::processor(cpu.record, speaks);
     } else {
+        line!("tsc={:#x}", cpu.tsc);
+        line!("speaks={speaks:#x}");
         processor(cpu);
     }
     platform::report();
@@ -135,7 +140,6 @@ extern "C" fn main() -> ! {
 
 /// The state at a 32-bit or 64-bit entry.
 fn processor(cpu: &State) {
-    line!("tsc={:#x}", cpu.tsc);
     let name = match cpu.mode {
         MODE_PVH => "pvh",
         MODE_LINUX_64 => "linux64",

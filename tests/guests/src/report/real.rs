@@ -64,9 +64,10 @@ struct Answer {
 }
 
 /// The state at the 16-bit entry.
-pub fn processor(record: u64) {
+pub fn processor(record: u64, speaks: u64) {
     let record = at::<Record>(record);
     line!("tsc={:#x}", record.tsc);
+    line!("speaks={speaks:#x}");
     line!("mode=linux16");
     line!("cr0={:#x}", record.cr0);
     line!("flags={:#x}", record.flags);

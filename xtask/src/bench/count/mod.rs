@@ -10,7 +10,7 @@ pub mod compare;
 mod entry;
 pub mod gate;
 mod phases;
-mod stream;
+pub mod stream;
 mod symbols;
 mod table;
 mod tally;

@@ -4,6 +4,7 @@
 //! In: [`Results`]. Out: a table for the terminal, JSON, CSV and one page of HTML. Never: measures,
 //! nor says a number that is not in the results or made of them.
 
+mod against;
 mod groups;
 mod html;
 mod json;
@@ -18,11 +19,11 @@ use super::model::Results;
 use crate::error::Result;
 use crate::workspace::write_atomically;
 
+pub use against::against;
 pub use html::html;
-#[allow(unused_imports, reason = "what is measured comes later")]
 pub use json::{json, read_json};
+pub use numbers::whole;
 pub use spreadsheet::csv;
-#[allow(unused_imports, reason = "what is measured comes later")]
 pub use text::text;
 
 /// Writes the results in every form that is a file: what was written, in this order.
