@@ -106,7 +106,7 @@ pub struct Measured {
     /// In the order in which they happened, without a gap.
     pub phases: Vec<Phase>,
     pub counts: Counts,
-    /// What the guest asked the VMM for from reset to kernel entry, in order.
+    /// What the guest asked the VMM for from reset to kernel entry, in order; the first 10,000.
     pub accesses: Vec<Access>,
     pub costs: Costs,
 }
@@ -229,7 +229,7 @@ pub enum AccessKind {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Costs {
-    /// Microseconds from the start of the process to the end of the last phase.
+    /// Microseconds from the start of the process to init, or to the first output of a kernel without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wall: Option<Spread>,
     /// Microseconds of processor time of the whole process, user and system.

@@ -63,7 +63,13 @@ impl Subject {
         let size = format!("size={MEMORY}{shared}");
         let cpus = self.combination.cpus.to_string();
         let mut words = names.microvm.clone();
-        words.extend(["--bios".into(), bios, "--trace".into(), "off".into()]);
+        // The lab's KVM does not deliver breakpoints, so that our firmware has to tell.
+        let trace = if self.combination.place == Place::Lab {
+            "on"
+        } else {
+            "off"
+        };
+        words.extend(["--bios".into(), bios, "--trace".into(), trace.into()]);
         words.extend(["--memory".into(), size, "--cpus".into(), cpus]);
         if let Some((_, parts)) = self.combination.machine.split_once(',') {
             words.extend(["--machine".into(), parts.into()]);

@@ -129,9 +129,13 @@ pub fn both(
     };
     match (reading, found) {
         (Ok(reading), Ok(found)) => Ok((reading, found)),
-        (Err(outside), Err(inside)) if !told.is_empty() => {
-            Err(Error::Guest(format!("{outside}; {inside}")))
-        }
+        (
+            Err(outside),
+            Ok(Found {
+                stuck: Some(where_),
+                ..
+            }),
+        ) => Err(Error::Guest(format!("{outside}; {where_}"))),
         (Err(error), _) | (_, Err(error)) => Err(error),
     }
 }

@@ -24,7 +24,7 @@ const INSTRUCTIONS: [(&str, &str, &str, u64); 6] = [
 const OCCUPIED: usize = 48 * 1024;
 
 /// Bytes of the static monitor.
-const MONITOR: usize = 2_600_000;
+const MONITOR: usize = 2_500_000;
 
 /// Every promise.
 pub fn cases() -> Vec<Case> {

@@ -161,7 +161,7 @@ fn lab() -> Combination {
 fn ours() -> Measured {
     Measured {
         phases: vec![
-            phase("until kernel entry", Some(2_293), Some(15), 13_569.25),
+            phase("firmware", Some(2_293), Some(15), 13_569.25),
             phase("kernel to first output", Some(1_204), Some(3), 640.5),
             phase("kernel to init", None, Some(1), 10_100.75),
         ],
@@ -241,7 +241,7 @@ fn our_accesses() -> Vec<Access> {
 
 fn qboot() -> Measured {
     let mut measured = with_phases(&[
-        ("until kernel entry", 20141.0),
+        ("firmware", 20141.0),
         ("kernel to first output", 652.0),
         ("kernel to init", 10_088.0),
     ]);
@@ -278,7 +278,7 @@ fn qboot() -> Measured {
 
 fn seabios() -> Measured {
     let mut measured = with_phases(&[
-        ("until kernel entry", 2663485.0),
+        ("firmware", 2663485.0),
         ("kernel to first output", 660.0),
         ("kernel to init", 10_120.0),
     ]);
@@ -324,7 +324,7 @@ fn seabios() -> Measured {
 
 fn floor() -> Measured {
     let mut measured = with_phases(&[
-        ("until kernel entry", 12377.0),
+        ("firmware", 12377.0),
         ("kernel to first output", 641.0),
         ("kernel to init", 10_095.0),
     ]);
@@ -384,7 +384,7 @@ fn counted(instructions: u64, accesses: u64) -> Measured {
 /// A machine with much to find, and a whole Linux.
 fn slow(instructions: u64, factor: f64) -> Measured {
     let mut measured = with_phases(&[
-        ("until kernel entry", 80_000.0 + 20_500.0 * factor),
+        ("firmware", 80_000.0 + 20_500.0 * factor),
         ("kernel to first output", 310_000.0),
         ("kernel to init", 905_000.0),
         ("init to the end", 48_000.0),

@@ -130,14 +130,13 @@ const METRICS: [Metric; 10] = [
     },
     Metric {
         id: "entry",
-        title: "Time to kernel entry",
-        note: "from the start of the monitor, median",
+        title: "Time in firmware",
+        note: "from the first instruction to the kernel's first, median",
         figure: |path, measured| {
             let mut phases = measured.phases.iter().enumerate();
-            let (index, phase) = phases.next()?;
+            let (index, phase) = phases.find(|(_, phase)| phase.name == words::FIRMWARE)?;
             let path = format!("{path}/phases/{index}/time");
-            let entry = phase.name == words::UNTIL_ENTRY;
-            entry.then_some(Figure::median(&path, phase.time?, numbers::time))
+            Some(Figure::median(&path, phase.time?, numbers::time))
         },
         tick: chart::time_tick,
     },

@@ -4,23 +4,22 @@
 /// A name and what it stands for.
 pub type Definition = (&'static str, &'static str);
 
-/// The phase that ends where the kernel begins.
-pub const UNTIL_ENTRY: &str = "until kernel entry";
+/// The phase between the first instruction and the kernel's first, where it is one.
+pub const FIRMWARE: &str = "firmware";
 
 /// Intervals, by the names that the measurements give them, in the order of a boot.
 pub const PHASES: [Definition; 21] = [
     (
-        UNTIL_ENTRY,
-        "From the start of the monitor's process to the first instruction of the kernel: what the \
-         monitor needs to make the machine, and all of the firmware.",
+        "VMM start",
+        "From just before the monitor's process is started to the first guest instruction.",
     ),
     (
-        "until first output",
-        "From the start of the monitor's process to the first byte that the kernel writes to the \
-         serial port, where the kernel does not say when it was entered.",
+        "firmware, kernel to first output",
+        "From the first guest instruction to the first byte that the kernel writes to the serial \
+         port, where the kernel does not say when it was entered.",
     ),
     (
-        "firmware",
+        FIRMWARE,
         "From the first instruction, at the reset vector, to the first of the kernel: the whole of \
          a firmware whose functions are not known.",
     ),
