@@ -22,28 +22,30 @@ pub struct Found {
     pub stuck: Option<String>,
 }
 
-/// What QEMU is to tell: each call of KVM for a processor, each return of it, each access.
-const TRACED: [&str; 4] = [
-    "kvm_vcpu_ioctl",
+/// What QEMU is to tell: each call of KVM for a processor; and each return of it and each access.
+const CALLS: [&str; 1] = ["kvm_vcpu_ioctl"];
+const ACCESSES: [&str; 3] = [
     "kvm_run_exit",
     "memory_region_ops_read",
     "memory_region_ops_write",
 ];
 /// The number of the ioctl `KVM_RUN`, in QEMU's words.
-const RUN: &str = "type 0xae80,";
+pub const RUN: &str = "type 0xae80,";
 /// Registers of the first serial port, which is the kernel's.
 const COM1: std::ops::Range<u64> = 0x3f8..0x400;
 
-/// What makes a monitor write such a file.
-pub fn words(vmm: Vmm, file: &str) -> Vec<String> {
+/// What makes a monitor write such a file. QEMU does not know when a kernel is entered; so `accesses`
+/// are for kernels whose own are told from the firmware's.
+pub fn words(vmm: Vmm, file: &str, accesses: bool) -> Vec<String> {
     let mut words: Vec<String> = match vmm {
         Vmm::Microvm => return vec!["--measure".into(), file.into()],
         Vmm::Qemu => ["-msg", "timestamp=on", "-D", file]
             .map(String::from)
             .into(),
     };
-    for event in TRACED {
-        words.extend(["-trace".into(), event.into()]);
+    let accesses = if accesses { &ACCESSES[..] } else { &[] };
+    for event in CALLS.iter().chain(accesses) {
+        words.extend(["-trace".into(), (*event).into()]);
     }
     words
 }
@@ -148,6 +150,10 @@ fn trace(text: &str, started: u64) -> Found {
             }
         }
     }
+    if exits == 0 {
+        // They were not asked for.
+        return found;
+    }
     found.accesses.truncate(firmware_accesses);
     let of_kind = |kind| {
         let of_kind = found.accesses.iter().filter(|access| access.kind == kind);
@@ -205,6 +211,19 @@ name 'serial'\n";
         assert_eq!(counts.exits, Some(1));
         assert_eq!((counts.port_reads, counts.port_writes), (Some(1), Some(0)));
         assert_eq!(found.accesses.len(), 1);
+    }
+
+    #[test]
+    fn what_was_not_asked_for_is_not_zero() {
+        let calls: Vec<_> = TRACE
+            .lines()
+            .filter(|line| line.contains("ioctl"))
+            .collect();
+
+        let found = read(Vmm::Qemu, &calls.join("\n"), 1_795_299_280_900_000).unwrap();
+
+        assert_eq!(found.guest_starts, Some(53_381.0));
+        assert_eq!((found.counts.exits, found.counts.port_reads), (None, None));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use super::disk::qemu_files;
+use super::instrument::RUN;
 use super::model::Vmm;
 use super::stopwatch;
 use super::subject::{Names, Subject};
@@ -92,7 +93,12 @@ fn script(names: &Names, subjects: &[Subject], rounds: u32) -> String {
                 let words: Vec<_> = words.iter().map(|word| quoted(word)).collect();
                 script += &format!("echo '{NEXT}{number}'\n{}\n", words.join(" "));
                 if let How::Inside(_) = how {
-                    script += &format!("echo; echo '{TOLD}'; cat {SCRATCH}\n");
+                    // Of QEMU's trace of every call the first of interest is enough.
+                    let show = match subject.combination.vmm {
+                        Vmm::Microvm => format!("cat {SCRATCH}"),
+                        Vmm::Qemu => format!("grep -m 1 -F '{RUN}' {SCRATCH}"),
+                    };
+                    script += &format!("echo; echo '{TOLD}'; {show}\n");
                 }
             }
         }

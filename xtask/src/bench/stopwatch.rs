@@ -66,7 +66,8 @@ pub fn command(program: &str, subject: &Subject, limit: u32, monitor: &[String])
     words.chain(monitor.iter().cloned()).collect()
 }
 
-fn reports(subject: &Subject) -> bool {
+/// Whether its kernel says when it was entered, and nothing but its report.
+pub fn reports(subject: &Subject) -> bool {
     subject.combination.kernel == REPORT
 }
 

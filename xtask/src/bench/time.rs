@@ -9,7 +9,7 @@ use std::process::Command;
 
 use super::about;
 use super::instrument::{self, Found};
-use super::model::{Costs, Measured, Outcome, Phase, Row};
+use super::model::{Costs, Measured, Outcome, Phase, Place, Row};
 use super::stats::{ratio, spread};
 use super::stopwatch::{self, Reading};
 use super::subject::{Memory, Names, Subject};
@@ -109,7 +109,12 @@ pub fn command(
         How::Inside(memory) => subject.command(names, memory),
     };
     if let How::Inside(_) = how {
-        monitor.extend(instrument::words(subject.combination.vmm, scratch));
+        let accesses = subject.combination.place == Place::Kvm && stopwatch::reports(subject);
+        monitor.extend(instrument::words(
+            subject.combination.vmm,
+            scratch,
+            accesses,
+        ));
     }
     stopwatch::command(stopwatch, subject, LIMIT, &monitor)
 }
