@@ -86,8 +86,13 @@ const GUEST: &str = "first_guest_instruction";
 const KERNEL: &str = "kernel_entry";
 
 fn measurement(text: &str) -> Result<Found> {
-    let found: Measurement = serde_json::from_str(text)
-        .map_err(|error| Error::Guest(format!("our monitor's measurement: {error}")))?;
+    // In the lab its last words follow.
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<Measurement>();
+    let refused = |why: String| Error::Guest(format!("our monitor's measurement: {why}"));
+    let found = values
+        .next()
+        .ok_or_else(|| refused("nothing was written".into()))?
+        .map_err(|error| refused(error.to_string()))?;
     let moment = |name: &str| found.events.iter().find(|event| event.name == name);
     let guest_starts = moment(GUEST).map(|event| event.time);
     if moment(KERNEL).is_none() {
@@ -232,7 +237,7 @@ name 'serial'\n";
             "last_exits": [{"kind": "port_write", "address": 128, "width": 1, "value": 7,
             "device": "none"}], "processors": [{"rip": 65520, "mode": "real"}]}"#;
 
-        let found = read(Vmm::Microvm, text, 0).unwrap();
+        let found = read(Vmm::Microvm, &format!("{text}\nLAB: exit=0\n"), 0).unwrap();
 
         assert_eq!(
             found.stuck.unwrap(),
