@@ -9,6 +9,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::error::{Error, Result};
+use crate::process::shown;
 
 /// Tells the writers of this process apart.
 static WRITES: AtomicU32 = AtomicU32::new(0);
@@ -74,6 +75,24 @@ impl Workspace {
     pub fn vmm_static(&self) -> PathBuf {
         self.target
             .join("x86_64-unknown-linux-musl/release/microvm")
+    }
+
+    /// What Git says of the source tree.
+    pub fn git(&self, arguments: &[&str]) -> Result<Vec<u8>> {
+        let mut command = Command::new("git");
+        command.args(arguments).current_dir(&self.root);
+        let output = command.output().map_err(|source| Error::Start {
+            program: "git".into(),
+            source,
+        })?;
+        if output.status.success() {
+            return Ok(output.stdout);
+        }
+        Err(Error::Ended {
+            command: shown(&command),
+            status: output.status,
+            output: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
     }
 
     /// The Cargo that runs this tool, in the source tree.

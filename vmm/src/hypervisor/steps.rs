@@ -146,6 +146,15 @@ mod test {
         (steps.instructions, executed.strings().unwrap())
     }
 
+    /// A stop where RCX does not matter.
+    fn stop(linear: u64, traced: bool) -> Stop {
+        Stop {
+            linear,
+            rcx: 0,
+            traced,
+        }
+    }
+
     #[test]
     fn a_string_counts_the_same_however_it_is_stopped() {
         let hardware = [(7, 2, true), (7, 1, true), (9, 0, true)];
@@ -178,11 +187,6 @@ mod test {
     #[test]
     fn an_access_is_told_with_what_was_over_before_it() {
         let executed = Arc::new(Executed::default());
-        let stop = |linear, traced| Stop {
-            linear,
-            rcx: 0,
-            traced,
-        };
         let mut steps = Steps::new(stop(7, true), Arc::clone(&executed));
         steps.follow(stop(8, true), |_| None);
         steps.follow(stop(9, false), |_| None);
@@ -194,25 +198,15 @@ mod test {
     #[test]
     fn where_kvm_does_not_stop_there_is_no_count() {
         let executed = Arc::new(Executed::default());
-        let stop = |linear| Stop {
-            linear,
-            rcx: 0,
-            traced: false,
-        };
-        let mut steps = Steps::new(stop(7), Arc::clone(&executed));
-        steps.follow(stop(9), |_| None);
-        steps.follow(stop(20), |_| None);
+        let mut steps = Steps::new(stop(7, false), Arc::clone(&executed));
+        steps.follow(stop(9, false), |_| None);
+        steps.follow(stop(20, false), |_| None);
         assert_eq!((executed.instructions(), executed.strings()), (None, None));
     }
 
     #[test]
     fn where_kvm_stops_only_at_first_there_is_no_count() {
         let executed = Arc::new(Executed::default());
-        let stop = |linear, traced| Stop {
-            linear,
-            rcx: 0,
-            traced,
-        };
         let mut steps = Steps::new(stop(7, true), Arc::clone(&executed));
         steps.follow(stop(8, true), |_| None);
         steps.follow(stop(23, false), |_| None);

@@ -46,11 +46,8 @@ fn qemu_version() -> Option<String> {
 /// The commit, with `+` behind it where the tree has changes.
 pub fn revision(workspace: &Workspace) -> String {
     let git = |arguments: &[&str]| {
-        let mut command = Command::new("git");
-        capture(command.current_dir(&workspace.root).args(arguments))
-            .ok()
-            .filter(|(status, _)| status.success())
-            .map(|(_, output)| output.trim().to_owned())
+        let said = workspace.git(arguments).ok()?;
+        Some(String::from_utf8_lossy(&said).trim().to_owned())
     };
     let Some(commit) = git(&["rev-parse", "--short=12", "HEAD"]) else {
         return "unknown".into();

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::images::Images;
 use crate::lab::{self, Job, Work};
 use crate::process::quoted;
-use crate::qemu::Accelerator;
+use crate::qemu::{self, Accelerator};
 use crate::workspace::Workspace;
 
 /// Frequency of a time-stamp counter in the lab.
@@ -44,7 +44,7 @@ pub fn in_turns(
     let mut names = Names {
         microvm: vec!["microvm".into()],
         qemu: Vec::new(),
-        files: base_name,
+        files: lab::base_name,
     };
     if subjects.iter().any(|it| it.combination.vmm == Vmm::Qemu) {
         let (loader, parts) = qemu_files()?;
@@ -52,7 +52,7 @@ pub fn in_turns(
         let places = SHARE.iter().map(Path::new);
         let roms = places.flat_map(|place| OPTION_ROMS.map(|name| place.join(name)));
         files.extend(roms.filter(|path| path.is_file()));
-        let start = format!("./{loader} --library-path . ./qemu-system-x86_64 -L .");
+        let start = format!("./{loader} --library-path . ./{} -L .", qemu::PROGRAM);
         names.qemu = start.split(' ').map(String::from).collect();
     }
     for subject in subjects {
@@ -123,9 +123,4 @@ fn read(output: &str, subjects: &[Subject], rounds: u32) -> Vec<Runs> {
         }
     }
     all
-}
-
-fn base_name(path: &Path) -> String {
-    let name = path.file_name().unwrap_or(path.as_os_str());
-    name.to_string_lossy().into_owned()
 }

@@ -10,6 +10,7 @@ use super::model::{Combination, Place, Vmm};
 use super::subject::Subject;
 use crate::error::{Error, Result};
 use crate::guest::{self, Flavour, Format};
+use crate::lab::base_name;
 use crate::oracle::{Board, Reference};
 use crate::workspace::Workspace;
 
@@ -66,11 +67,11 @@ pub fn subjects(workspace: &Workspace, lists: &Lists, rom: &Path) -> Result<Vec<
         &lists.firmware
     ) {
         let combination = Combination {
-            firmware: base_name(firmware),
+            firmware: base_name(Path::new(firmware)),
             vmm: *vmm,
             place: *place,
             machine: machine.replace(':', ","),
-            kernel: base_name(kernel),
+            kernel: base_name(Path::new(kernel)),
             format: format.to_string(),
             cpus: *cpus,
             initrd: u64::from(*initrd) << 20,
@@ -186,12 +187,6 @@ fn filler(workspace: &Workspace, mib: u32) -> Result<PathBuf> {
     let made = File::create(&path).and_then(|file| file.set_len(u64::from(mib) << 20));
     made.map_err(Error::file("make", &path))?;
     Ok(path)
-}
-
-fn base_name(name: &str) -> String {
-    Path::new(name)
-        .file_name()
-        .map_or_else(|| name.into(), |name| name.to_string_lossy().into_owned())
 }
 
 #[cfg(test)]

@@ -151,10 +151,10 @@ impl Tools {
     fn build(workspace: &Workspace, args: &Args) -> Result<Self> {
         build::guests(workspace)?;
         let lab = args.lists.on.contains(&Place::Lab);
-        build::firmware(workspace)?;
+        let host = images::for_host(workspace)?;
         let linked = read(&workspace.linked_firmware())?;
         Ok(Self {
-            host: images::for_host(workspace)?,
+            host,
             lab: lab.then(|| images::for_lab(workspace)).transpose()?,
             stopwatch: build::static_example(workspace, stopwatch::PROGRAM)?,
             kvm: Kvm::probe(),

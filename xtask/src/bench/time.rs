@@ -137,10 +137,9 @@ pub fn both(
         (
             Err(outside),
             Ok(Found {
-                stuck: Some(where_),
-                ..
+                stuck: Some(place), ..
             }),
-        ) => Err(Error::Guest(format!("{outside}; {where_}"))),
+        ) => Err(Error::Guest(format!("{outside}; {place}"))),
         (Err(error), _) | (_, Err(error)) => Err(error),
     }
 }

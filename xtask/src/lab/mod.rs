@@ -242,7 +242,7 @@ impl Drop for Archive {
 }
 
 /// The name of a file in the lab.
-fn base_name(path: &Path) -> String {
+pub fn base_name(path: &Path) -> String {
     path.file_name()
         .unwrap_or(path.as_os_str())
         .to_string_lossy()

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Cursor;
 use std::path::Path;
-use std::process::Command;
 
 use super::budgets::Budget;
 use super::gate::{self, Firmware, Subject};
@@ -14,7 +13,6 @@ use crate::bench::model::{AccessKind, Measured};
 use crate::build;
 use crate::error::{Error, Result};
 use crate::image;
-use crate::process;
 use crate::progress::Progress;
 use crate::qemu;
 use crate::workspace::{Workspace, read, write_atomically};
@@ -142,7 +140,7 @@ fn firmware(workspace: &Workspace, name: &str) -> Result<Firmware> {
         });
     }
     let commit = format!("{name}^{{commit}}");
-    match git(workspace, &["rev-parse", "--verify", "--quiet", &commit]) {
+    match workspace.git(&["rev-parse", "--verify", "--quiet", &commit]) {
         Ok(hash) => revision(workspace, String::from_utf8_lossy(&hash).trim()),
         Err(Error::Ended { .. }) => Err(Error::Guest(format!(
             "expected a ROM file, a revision or `{THIS_TREE}`, found `{name}`"
@@ -158,7 +156,7 @@ fn revision(workspace: &Workspace, hash: &str) -> Result<Firmware> {
     let linked = place.join(format!("{hash}.elf"));
     let root = place.join(hash);
     if !(rom.exists() && linked.exists()) {
-        let archive = git(workspace, &["archive", "--format=tar", hash])?;
+        let archive = workspace.git(&["archive", "--format=tar", hash])?;
         // Cargo takes what is older than its last build for what it has built, wherever it was.
         let mut archive = tar::Archive::new(Cursor::new(archive));
         archive.set_preserve_mtime(false);
@@ -175,23 +173,6 @@ fn revision(workspace: &Workspace, hash: &str) -> Result<Firmware> {
     Ok(Firmware {
         symbols: Some(Symbols::new(&root, read(&linked)?)),
         rom,
-    })
-}
-
-fn git(workspace: &Workspace, arguments: &[&str]) -> Result<Vec<u8>> {
-    let mut command = Command::new("git");
-    command.args(arguments).current_dir(&workspace.root);
-    let output = command.output().map_err(|source| Error::Start {
-        program: "git".into(),
-        source,
-    })?;
-    if output.status.success() {
-        return Ok(output.stdout);
-    }
-    Err(Error::Ended {
-        command: process::shown(&command),
-        status: output.status,
-        output: String::from_utf8_lossy(&output.stderr).into_owned(),
     })
 }
 

@@ -6,6 +6,7 @@
 
 use super::groups::{firmware, groups, setup};
 use super::numbers::{short, time, times, whole};
+use super::text::machine;
 use crate::bench::model::{Measured, Outcome, Results, Row};
 
 /// What changed from `old` to `new`, a paragraph a combination that both have.
@@ -15,11 +16,7 @@ pub fn against(old: &Results, new: &Results) -> String {
     if !same_machine {
         text += "warning: measured on different machines, so only counts and ratios are compared\n";
         for host in [&old.host, &new.host] {
-            let qemu = host.qemu.as_deref().unwrap_or("none");
-            text += &format!(
-                "  {}, {} processors, Linux {}, KVM: {}, QEMU: {qemu}\n",
-                host.processor, host.processors, host.kernel, host.kvm
-            );
+            text += &format!("  {}\n", machine(host));
         }
     }
     let mut compared = 0;

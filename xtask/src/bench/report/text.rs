@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The results as tables for the terminal.
 
-use crate::bench::model::{Measured, Outcome, Results};
+use crate::bench::model::{Host, Measured, Outcome, Results};
 
 use super::groups::{Group, groups};
 use super::numbers;
@@ -33,15 +33,10 @@ const COUNTS: [Count; 9] = [
 
 /// The results for a terminal: a heading and tables for each group of rows that compare.
 pub fn text(results: &Results) -> String {
-    let host = &results.host;
     let mut text = format!(
-        "{}, {} processors, Linux {}, KVM: {}, QEMU: {}\nrevision {}\n",
-        host.processor,
-        host.processors,
-        host.kernel,
-        host.kvm,
-        host.qemu.as_deref().unwrap_or("none"),
-        results.revision,
+        "{}\nrevision {}\n",
+        machine(&results.host),
+        results.revision
     );
     for group in groups(results) {
         text.push_str(&format!("\n{}\n", group.title()));
@@ -57,6 +52,18 @@ pub fn text(results: &Results) -> String {
     }
     text.push_str(&format!("\nagain: {}\n", results.command));
     shown(&text)
+}
+
+/// The machine that measured.
+pub fn machine(host: &Host) -> String {
+    format!(
+        "{}, {} processors, Linux {}, KVM: {}, QEMU: {}",
+        host.processor,
+        host.processors,
+        host.kernel,
+        host.kvm,
+        host.qemu.as_deref().unwrap_or("none"),
+    )
 }
 
 /// What is counted, and how many times the instructions of the first row each row executes.
