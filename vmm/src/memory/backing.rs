@@ -78,11 +78,12 @@ pub(super) fn map(size: u64, backing: Backing) -> Result<*mut u8, Error> {
         (true, true) => libc::MAP_SHARED,
     };
     // A huge page shows through to the guest where its addresses here and there are both multiples
-    // of its size. Only for memory of this process alone the host does not always see to that.
-    let spare = if backing.thp && !backing.shared {
-        HUGE_PAGE_LENGTH
-    } else {
+    // of its size: a guest's 256 MiB then cost some 170 page faults, not 16,000. Only for memory of
+    // this process alone the host does not always see to that.
+    let spare = if backing.shared || length < HUGE_PAGE_LENGTH {
         0
+    } else {
+        HUGE_PAGE_LENGTH
     };
     let mapping = MmapRegion::<()>::build(file, length.saturating_add(spare), PROTECTION, flags)
         .map_err(|error| refuse(error.to_string()))?;
@@ -211,15 +212,17 @@ mod test {
     }
 
     #[test]
-    fn transparent_huge_pages_can_be_used_from_the_first_address_on() {
-        for shared in [false, true] {
-            let backing = Backing {
-                thp: true,
-                shared,
-                ..Backing::default()
-            };
-            let start = map(64 << 20, backing).unwrap();
-            assert_eq!(start.align_offset(HUGE_PAGE_LENGTH), 0, "shared: {shared}");
+    fn huge_pages_can_be_used_from_the_first_address_on() {
+        let advised = |shared| Backing {
+            thp: true,
+            shared,
+            ..Backing::default()
+        };
+        // A host may use them without advice, too.
+        for backing in [Backing::default(), advised(false), advised(true)] {
+            // Newer hosts see to it by themselves, but only for whole numbers of huge pages.
+            let start = map(33 << 20, backing).unwrap();
+            assert_eq!(start.align_offset(HUGE_PAGE_LENGTH), 0, "{backing:?}");
         }
     }
 
