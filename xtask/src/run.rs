@@ -193,9 +193,16 @@ fn in_lab(
         seconds: None,
     };
     job.command(&lab::microvm(boot));
-    let watched = lab::boot_patiently(workspace, "run", &job, Accelerator::Tcg, true, |remark| {
-        eprintln!("xtask: {remark}");
-    })?;
+    let watched = lab::boot_patiently(
+        workspace,
+        "run",
+        &job,
+        lab::attempts(Accelerator::Tcg),
+        true,
+        |remark| {
+            eprintln!("xtask: {remark}");
+        },
+    )?;
     match lab::status(&watched.output) {
         Some(0) => judge(&watched, args.initrd.is_none(), "the lab"),
         Some(status) => Err(Error::Guest(format!(

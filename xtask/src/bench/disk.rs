@@ -15,7 +15,7 @@ use crate::guest::{self, Flavour, Format};
 use crate::images;
 use crate::lab::{self, Job, Work};
 use crate::process::run_quietly;
-use crate::qemu::{self, Accelerator};
+use crate::qemu;
 use crate::workspace::Workspace;
 
 /// `cargo xtask bench disk`
@@ -72,8 +72,8 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     job.command(&words);
     job.files.append(&mut files);
     let remark = |remark| eprintln!("xtask: {remark}");
-    let mode = Accelerator::Icount { seed: args.seed };
-    let watched = lab::boot_patiently(workspace, "bench", &job, mode, true, remark)?;
+    let attempts = lab::counted_attempts(args.seed);
+    let watched = lab::boot_patiently(workspace, "bench", &job, attempts, true, remark)?;
     if lab::status(&watched.output) != Some(0) {
         let what = format!("the lab {} before everything was measured", watched.end);
         return Err(Error::Guest(what));

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::images::Images;
 use crate::lab::{self, Job, Work};
 use crate::process::quoted;
-use crate::qemu::{self, Accelerator};
+use crate::qemu;
 use crate::workspace::Workspace;
 
 /// Frequency of a time-stamp counter in the lab.
@@ -73,8 +73,8 @@ pub fn in_turns(
     let script = script(&names, subjects, rounds);
     job.command(&["sh", "-c", &script].map(String::from));
     let remark = |remark| eprintln!("xtask: {remark}");
-    let mode = Accelerator::Icount { seed: SEED };
-    let watched = lab::boot_patiently(workspace, "bench", &job, mode, false, remark)?;
+    let attempts = lab::counted_attempts(SEED);
+    let watched = lab::boot_patiently(workspace, "bench", &job, attempts, false, remark)?;
     if lab::status(&watched.output).is_none() {
         return Err(Error::Guest(format!(
             "the lab {} before everything was measured",

@@ -175,6 +175,18 @@ pub fn boot(
     watch(&mut command, &how)
 }
 
+/// Attempts at what has to work: the last one goes by the clock.
+pub fn attempts(mode: Accelerator) -> [Accelerator; 3] {
+    [mode, mode.another_time(), Accelerator::Tcg]
+}
+
+/// Attempts at what is measured: only a clock that counts instructions says something.
+pub fn counted_attempts(seed: u32) -> [Accelerator; 3] {
+    [0, 1, 2].map(|later| Accelerator::Icount {
+        seed: seed.saturating_add(later),
+    })
+}
+
 /// Boots the outer machine, again when it or the command in it hangs. Each hang is told to `remark`.
 ///
 /// The emulator's VMRUN leaves the vector that it injects noted as an exception still to come
@@ -183,17 +195,16 @@ pub fn boot(
 /// to 7 of 6,500 injections by `-d int`. Most do no harm; in a handler that holds a lock, Linux then
 /// waits for itself (`handle_edge_irq` within itself), in the inner machine or in the outer one.
 ///
-/// Counted, a hang is the same again, so the next attempt begins a little later, and the last one goes
-/// by the clock. What hangs by our own doing hangs each time.
+/// Counted, a hang is the same again, so the next of the `attempts` begins a little later. What hangs by
+/// our own doing hangs each time.
 pub fn boot_patiently(
     workspace: &Workspace,
     name: &str,
     job: &Job,
-    mode: Accelerator,
+    attempts: [Accelerator; 3],
     echo: bool,
     mut remark: impl FnMut(String),
 ) -> Result<Watched> {
-    let attempts = [mode, mode.another_time(), Accelerator::Tcg];
     let mut count = 1;
     loop {
         let watched = boot(workspace, name, job, attempts[count - 1], echo)?;

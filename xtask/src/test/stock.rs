@@ -272,9 +272,9 @@ pub fn command_in_lab(
     memory: &str,
 ) -> Result<String, Outcome> {
     let job = job(context, words, memory)?;
-    let mode = Accelerator::Icount { seed: SEED };
+    let attempts = lab::attempts(Accelerator::Icount { seed: SEED });
     let name = trial.file_name();
-    let watched = lab::boot_patiently(context.workspace, &name, &job, mode, false, |remark| {
+    let watched = lab::boot_patiently(context.workspace, &name, &job, attempts, false, |remark| {
         trial.remark(remark);
     })?;
     ended_well(trial, watched)
