@@ -213,15 +213,19 @@ mod test {
 
     #[test]
     fn huge_pages_can_be_used_from_the_first_address_on() {
-        let advised = |shared| Backing {
-            thp: true,
+        let backing = |thp, shared| Backing {
+            thp,
             shared,
             ..Backing::default()
         };
-        // A host may use them without advice, too.
-        for backing in [Backing::default(), advised(false), advised(true)] {
-            // Newer hosts see to it by themselves, but only for whole numbers of huge pages.
-            let start = map(33 << 20, backing).unwrap();
+        // A host may use them without advice, too. Newer ones see to the address by themselves, but
+        // only for whole numbers of huge pages.
+        for (backing, mib) in [
+            (backing(false, false), 33),
+            (backing(true, false), 33),
+            (backing(true, true), 64),
+        ] {
+            let start = map(mib << 20, backing).unwrap();
             assert_eq!(start.align_offset(HUGE_PAGE_LENGTH), 0, "{backing:?}");
         }
     }

@@ -7,7 +7,7 @@
 use serde::Deserialize;
 
 use super::count::stream::{self, Register};
-use super::model::{Access, AccessKind, Counts, Vmm};
+use super::model::{Access, AccessKind, Counts, Vmm, last_accesses};
 use crate::error::{Error, Result};
 
 /// What was found.
@@ -18,7 +18,8 @@ pub struct Found {
     /// Up to kernel entry, where that is known.
     pub counts: Counts,
     pub accesses: Vec<Access>,
-    /// Where the processor was, of a monitor that has not seen a kernel entered.
+    /// Where the processor was, as far as the monitor says so, and what it had accessed, unless a
+    /// kernel was seen entered.
     pub stuck: Option<String>,
 }
 
@@ -113,20 +114,15 @@ fn measurement(text: &str) -> Result<Found> {
 
 /// Where a boot ended that led nowhere.
 fn stuck(found: &Measurement) -> String {
-    let exits = found.last_exits.iter();
-    let exits: Vec<_> = exits
-        .map(|access| format!("{:?} {:#x}", access.kind, access.address))
-        .collect();
     let places: Vec<_> = found
         .processors
         .iter()
         .map(|it| format!("{:#x} in {} mode", it.rip, it.mode))
         .collect();
-    let last = &exits[exits.len().saturating_sub(4)..];
+    let places = places.join(", ");
     format!(
-        "the processor was at {}; its last accesses: {}",
-        places.join(", "),
-        last.join(", ")
+        "the processor was at {places}; {}",
+        last_accesses(&found.last_exits)
     )
 }
 
@@ -159,6 +155,7 @@ fn trace(text: &str, started: u64) -> Found {
         // They were not asked for.
         return found;
     }
+    found.stuck = Some(last_accesses(&found.accesses));
     found.accesses.truncate(firmware_accesses);
     let of_kind = |kind| {
         let of_kind = found.accesses.iter().filter(|access| access.kind == kind);
@@ -216,6 +213,12 @@ name 'serial'\n";
         assert_eq!(counts.exits, Some(1));
         assert_eq!((counts.port_reads, counts.port_writes), (Some(1), Some(0)));
         assert_eq!(found.accesses.len(), 1);
+        // Of a boot that led nowhere, whoever asked last is of interest.
+        assert_eq!(
+            found.stuck.unwrap(),
+            "its last accesses: read of port 0x514 (fwcfg.dma): 0x51454d55, \
+             read of port 0x3fd (serial): 0x60"
+        );
     }
 
     #[test]
@@ -241,7 +244,7 @@ name 'serial'\n";
 
         assert_eq!(
             found.stuck.unwrap(),
-            "the processor was at 0xfff0 in real mode; its last accesses: PortWrite 0x80"
+            "the processor was at 0xfff0 in real mode; its last accesses: write to port 0x80 (none): 0x7"
         );
     }
 }

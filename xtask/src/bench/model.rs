@@ -215,6 +215,37 @@ pub struct Access {
     pub purpose: Option<String>,
 }
 
+/// How many of the last words of a boot that led nowhere are told.
+pub const LAST: usize = 4;
+
+/// The last few of `accesses`, in words.
+pub fn last_accesses(accesses: &[Access]) -> String {
+    let few = accesses[accesses.len().saturating_sub(LAST)..].iter();
+    let few: Vec<_> = few.map(Access::to_string).collect();
+    match few[..] {
+        [] => "it had accessed no device".into(),
+        _ => format!("its last accesses: {}", few.join(", ")),
+    }
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.kind {
+            AccessKind::PortRead => "read of port",
+            AccessKind::PortWrite => "write to port",
+            AccessKind::MmioRead => "read of",
+            AccessKind::MmioWrite => "write to",
+        };
+        let Self {
+            address,
+            device,
+            value,
+            ..
+        } = self;
+        write!(f, "{what} {address:#x} ({device}): {value:#x}")
+    }
+}
+
 /// Which way an access goes, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

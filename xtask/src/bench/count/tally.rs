@@ -9,7 +9,9 @@ use super::entry::Entry;
 use super::phases;
 use super::stream::{Event, Register};
 use super::symbols::{Place, Resolver};
-use crate::bench::model::{Access, AccessKind, Counts, Measured, Phase, PlaceCount, SymbolCount};
+use crate::bench::model::{
+    Access, AccessKind, Counts, LAST, Measured, Phase, PlaceCount, SymbolCount, last_accesses,
+};
 
 /// The only phase of a firmware whose symbols are not known.
 const WHOLE: &str = "firmware";
@@ -22,9 +24,6 @@ const FW_CFG: &str = "fwcfg";
 
 /// The first key of `fw_cfg`'s files.
 const FIRST_FILE: u16 = 0x20;
-
-/// Where fetches and accesses are remembered for a firmware that does not arrive.
-const LAST: usize = 4;
 
 /// One processor's last instruction.
 #[derive(Clone, Copy, Debug, Default)]
@@ -251,11 +250,7 @@ impl<'s> Tally<'s> {
             let count = self.instructions;
             format!("instruction {count} was at {address:#x}{symbol} in {bits}-bit mode")
         };
-        let from = self.accesses.len().saturating_sub(LAST);
-        let last: Vec<_> = self.accesses[from..].iter().map(shown).collect();
-        if !last.is_empty() {
-            state += &format!("; its last accesses: {}", last.join(", "));
-        }
+        state += &format!("; {}", last_accesses(&self.accesses));
         if !self.complaints.is_empty() {
             let said: Vec<_> = self.complaints.iter().map(String::as_str).collect();
             state += &format!("; QEMU said: {}", said.join(" "));
@@ -326,23 +321,6 @@ impl<'s> Tally<'s> {
             ..Measured::default()
         }
     }
-}
-
-/// An access in a few words.
-fn shown(access: &Access) -> String {
-    let what = match access.kind {
-        AccessKind::PortRead => "read of port",
-        AccessKind::PortWrite => "write to port",
-        AccessKind::MmioRead => "read of",
-        AccessKind::MmioWrite => "write to",
-    };
-    let Access {
-        address,
-        device,
-        value,
-        ..
-    } = access;
-    format!("{what} {address:#x} ({device}): {value:#x}")
 }
 
 #[cfg(test)]
@@ -438,7 +416,10 @@ mod test {
     #[test]
     fn a_boot_that_does_not_arrive_tells_where_it_is() {
         let mut tally = tally();
-        assert_eq!(tally.state(), "no instruction was executed");
+        assert_eq!(
+            tally.state(),
+            "no instruction was executed; it had accessed no device"
+        );
 
         tally.take(&fetch(0, 0xf_1234));
         tally.take(&access(0, "read", 0x64, "i8042-cmd"));
