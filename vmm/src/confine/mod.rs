@@ -69,7 +69,7 @@ impl Confinement {
             *filter = made.map_err(Error::host("making a seccomp filter"))?;
         }
         denial::announce().map_err(Error::host("installing a signal handler"))?;
-        limit_arenas();
+        share_one_heap();
         Ok(Self(Some(Arc::new(filters))))
     }
 
@@ -82,13 +82,14 @@ impl Confinement {
     }
 }
 
-/// With nine threads that allocate, glibc wants to know how many processors the host has, and opens
-/// a file for it, unless it has been told how many heaps to make.
-fn limit_arenas() {
+/// glibc gives threads heaps of their own. For the ninth it wants to know how many processors the host
+/// has, and before it makes one smaller whether the host overcommits memory, and opens files for that.
+/// The threads here allocate so little that one heap does.
+fn share_one_heap() {
     #[cfg(target_env = "gnu")]
     #[allow(unsafe_code)]
     {
-        const MOST: libc::c_int = 8;
+        const MOST: libc::c_int = 1;
         // SAFETY: takes two numbers. glibc changes what it does next under a lock of its own.
         unsafe { libc::mallopt(libc::M_ARENA_MAX, MOST) };
     }
