@@ -165,7 +165,15 @@ impl Tools {
     /// Subjects that differ only in their firmware, in turns.
     fn measure(&self, workspace: &Workspace, group: &[Subject], rounds: u32) -> Vec<Row> {
         let combination = &group[0].combination;
-        let _progress = Progress::start(format!("measuring {combination}"));
+        let firmware: Vec<_> = group
+            .iter()
+            .map(|it| report::firmware(&it.combination))
+            .collect();
+        let _progress = Progress::start(format!(
+            "measuring {} in {}",
+            firmware.join(", "),
+            report::setup(combination)
+        ));
         if let Some(why) = self.obstacle(combination) {
             return unable(group, &why);
         }

@@ -297,29 +297,6 @@ pub struct Ratio {
     pub high: f64,
 }
 
-impl fmt::Display for Combination {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            vmm,
-            place,
-            machine,
-            kernel,
-            format,
-            cpus,
-            initrd,
-            firmware,
-        } = self;
-        write!(
-            formatter,
-            "{firmware} on {vmm:?} {machine} ({place:?}), {kernel} as {format}, {cpus} CPUs"
-        )?;
-        if *initrd > 0 {
-            write!(formatter, ", initrd of {} MiB", initrd >> 20)?;
-        }
-        Ok(())
-    }
-}
-
 impl Measured {
     /// All accesses to ports.
     pub fn ports(&self) -> Option<u64> {

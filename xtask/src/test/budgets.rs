@@ -3,6 +3,7 @@
 //! and on every machine.
 
 use super::case::{Case, Context, Outcome, Run, Trial, expect};
+use crate::bench::count::exits;
 use crate::bench::count::gate::{self, Firmware, Saved, Subject};
 use crate::image;
 use crate::workspace::read;
@@ -14,7 +15,36 @@ pub fn cases() -> Vec<Case> {
         let name = format!("qemu/budget-{}", subject.name);
         Case::new(name, move |context, trial| held(context, trial, &subject))
     }));
+    cases.push(Case::new("vmm/budget-exits", exits));
     cases
+}
+
+/// All boots that our monitor can make, too.
+fn exits(context: &Context<'_>, trial: &Trial) -> Run {
+    context.usable_kvm()?;
+    context.guest("report.elf")?;
+    let images = context.host()?;
+    let budgets = Saved::read(context.workspace)?.budgets;
+    let mut changes = Vec::new();
+    for subject in gate::subjects().into_iter().filter(Subject::has_exits) {
+        let found = exits::count(&subject, context.workspace, &images)?;
+        let change = gate::exits_change(&subject.name, &budgets, found)?;
+        changes.extend(change.map(|change| (subject.name, change)));
+    }
+    let sentence = |grew: bool| {
+        let changes = changes.iter().filter(|(_, change)| change.grew() == grew);
+        sentence(changes.map(|(name, change)| format!("{name}: {change}")))
+    };
+    if !sentence(false).is_empty() {
+        trial.remark(lower(&sentence(false)));
+    }
+    expect(sentence(true).is_empty(), || {
+        format!(
+            "{}: `cargo xtask test qemu/budget` names phase and function; {}",
+            sentence(true),
+            raise()
+        )
+    })
 }
 
 fn rom_bytes(context: &Context<'_>, trial: &Trial) -> Run {

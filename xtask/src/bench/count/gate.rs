@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The gate: our firmware on every machine, held to `tests/budgets.toml`.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
-use super::budgets::{Budget, Budgets, Change};
+use super::budgets::{Budget, Budgets, Change, total};
+use super::exits;
 use super::table;
 use super::{How, Symbols, counted, phases};
 use crate::bench::model::Measured;
 use crate::build;
 use crate::error::{Error, Result};
+use crate::host::Kvm;
 use crate::image;
+use crate::images;
 use crate::qemu::{self, Boot};
 use crate::workspace::{self, Workspace, read, write_atomically};
 
@@ -17,7 +21,8 @@ use crate::workspace::{self, Workspace, read, write_atomically};
 #[derive(Clone, Debug)]
 pub struct Subject {
     pub name: String,
-    machine: &'static str,
+    /// QEMU's, with properties.
+    pub machine: &'static str,
     kernel: &'static str,
     cpu: &'static str,
     cpus: u32,
@@ -38,6 +43,9 @@ const KERNELS: [(&str, &str); 2] = [("pvh", "report.elf"), ("bzimage", "report.b
 /// The least, and more processors with an initial RAM disk.
 const SIZES: [(&str, u32, bool); 2] = [("", 1, false), ("-8cpus-initrd", 8, true)];
 
+/// All that the emulator can.
+const ANY_CPU: &str = "max";
+
 const INITRD_SIZE: usize = 1 << 20;
 
 /// All boots that have budgets.
@@ -50,7 +58,7 @@ pub fn subjects() -> Vec<Subject> {
                     name: format!("{machine_name}-{format}{size}"),
                     machine,
                     kernel,
-                    cpu: "max",
+                    cpu: ANY_CPU,
                     cpus,
                     initrd,
                 });
@@ -107,23 +115,33 @@ impl Subject {
         workspace: &Workspace,
         firmware: &Firmware,
     ) -> Result<Measured> {
-        let initrd = workspace.target.join("test-inputs/initrd-1MiB");
-        if self.initrd && !initrd.exists() {
-            write_atomically(&initrd, &vec![0; INITRD_SIZE])?;
-        }
-        let boot = Boot {
-            bios: firmware.rom.clone(),
-            kernel: workspace.guest(self.kernel),
-            initrd: self.initrd.then_some(initrd),
-            append: "console=ttyS0".into(),
-            memory: "512M".into(),
-            cpus: self.cpus,
-        };
+        let boot = self.boot(workspace, &firmware.rom)?;
         let how = How {
             cpu: self.cpu,
             ..*how
         };
         counted(self.machine, &boot, firmware.symbols.as_ref(), &how)
+    }
+
+    /// What is booted.
+    pub fn boot(&self, workspace: &Workspace, rom: &Path) -> Result<Boot> {
+        let initrd = workspace.target.join("test-inputs/initrd-1MiB");
+        if self.initrd && !initrd.exists() {
+            write_atomically(&initrd, &vec![0; INITRD_SIZE])?;
+        }
+        Ok(Boot {
+            bios: rom.to_path_buf(),
+            kernel: workspace.guest(self.kernel),
+            initrd: self.initrd.then_some(initrd),
+            append: "console=ttyS0".into(),
+            memory: "512M".into(),
+            cpus: self.cpus,
+        })
+    }
+
+    /// Whether our monitor can boot it, too, and count exits.
+    pub fn has_exits(&self) -> bool {
+        self.machine.starts_with("microvm") && self.cpu == ANY_CPU
     }
 }
 
@@ -176,6 +194,48 @@ impl Saved {
     }
 }
 
+/// What has become of the number of exits of a boot, if anything.
+pub fn exits_change(name: &str, budgets: &Budgets, found: u64) -> Result<Option<Change>> {
+    let old = *budgets.exits.get(name).ok_or_else(|| without(name))?;
+    Ok((old != found).then(|| total("exits", old, found)))
+}
+
+/// The numbers of exits to save; those that outgrew their budgets are added to `grew`. Without KVM they
+/// stay what they were.
+fn saved_exits(
+    workspace: &Workspace,
+    old: Option<&Saved>,
+    raise: bool,
+    grew: &mut Vec<String>,
+) -> Result<BTreeMap<String, u64>> {
+    let before = old.map(|old| &old.budgets.exits);
+    if let Kvm::Unusable(why) = Kvm::probe() {
+        println!("the numbers of exits are left as they are: {why}");
+        return Ok(before.cloned().unwrap_or_default());
+    }
+    let images = images::for_host(workspace)?;
+    let mut saved = BTreeMap::new();
+    for subject in subjects().into_iter().filter(Subject::has_exits) {
+        let found = exits::count(&subject, workspace, &images)?;
+        let name = &subject.name;
+        let budget = match before.and_then(|before| before.get(name)) {
+            Some(budget) => *budget,
+            None if raise => found,
+            None => return Err(without(name)),
+        };
+        if budget != found {
+            let change = total("exits", budget, found);
+            println!("{name}: {change}");
+            if change.grew() && !raise {
+                grew.push(format!("{name}: {change}"));
+            }
+        }
+        let kept = if raise { found } else { found.min(budget) };
+        saved.insert(name.clone(), kept);
+    }
+    Ok(saved)
+}
+
 fn without(name: &str) -> Error {
     Error::Guest(format!(
         "expected a budget for {name} in tests/budgets.toml, found none: \
@@ -215,6 +275,7 @@ pub fn save(workspace: &Workspace, raise: bool) -> Result<()> {
         saved.budgets.rom_bytes = old.budgets.rom_bytes;
         grew.push(format!("ROM bytes {} → {occupied}", old.budgets.rom_bytes));
     }
+    saved.budgets.exits = saved_exits(workspace, old.as_ref(), raise, &mut grew)?;
     for subject in subjects() {
         let name = &subject.name;
         let measured = subject.measure(workspace, &firmware)?;

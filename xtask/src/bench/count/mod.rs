@@ -8,6 +8,7 @@
 mod budgets;
 pub mod compare;
 mod entry;
+pub mod exits;
 pub mod gate;
 mod phases;
 pub mod stream;

@@ -20,6 +20,7 @@ use crate::error::Result;
 use crate::workspace::write_atomically;
 
 pub use against::against;
+pub use groups::{firmware, setup};
 pub use html::html;
 pub use json::{json, read_json};
 pub use numbers::whole;
