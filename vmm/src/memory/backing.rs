@@ -10,7 +10,7 @@ use super::Error;
 use std::ffi::CStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::FromRawFd;
+use std::os::fd::{AsRawFd, FromRawFd};
 use vm_memory::{FileOffset, MmapRegion};
 
 /// How RAM is made of the host's memory.
@@ -61,10 +61,7 @@ pub(super) fn map(size: u64, backing: Backing) -> Result<*mut u8, Error> {
     let length = usize::try_from(size).map_err(|error| refuse(error.to_string()))?;
     let file = if backing.shared {
         let file = memory_file(size, backing.hugepages);
-        Some(FileOffset::new(
-            file.map_err(|error| refuse(error.to_string()))?,
-            0,
-        ))
+        Some(file.map_err(|error| refuse(error.to_string()))?)
     } else {
         None
     };
@@ -78,24 +75,34 @@ pub(super) fn map(size: u64, backing: Backing) -> Result<*mut u8, Error> {
         (true, true) => libc::MAP_SHARED,
     };
     // A huge page shows through to the guest where its addresses here and there are both multiples
-    // of its size: a guest's 256 MiB then cost some 170 page faults, not 16,000. Only for memory of
-    // this process alone the host does not always see to that.
-    let spare = if backing.shared || length < HUGE_PAGE_LENGTH {
+    // of its size: a guest's 256 MiB then cost some 170 page faults, not 16,000. The host sees to that
+    // for huge pages that it keeps.
+    let spare = if backing.hugepages || length < HUGE_PAGE_LENGTH {
         0
     } else {
         HUGE_PAGE_LENGTH
     };
-    let mapping = MmapRegion::<()>::build(file, length.saturating_add(spare), PROTECTION, flags)
-        .map_err(|error| refuse(error.to_string()))?;
-    let start = match spare {
-        0 => mapping.as_ptr(),
-        _ => {
-            let skip = mapping.as_ptr().align_offset(HUGE_PAGE_LENGTH).min(spare);
-            mapping.as_ptr().wrapping_add(skip)
-        }
+    let reserve = |file, protection, flags| {
+        let mapping =
+            MmapRegion::<()>::build(file, length.saturating_add(spare), protection, flags)
+                .map_err(|error| refuse(error.to_string()))?;
+        let skip = mapping.as_ptr().align_offset(HUGE_PAGE_LENGTH).min(spare);
+        let start = mapping.as_ptr().wrapping_add(skip);
+        // Its destructor would unmap.
+        std::mem::forget(mapping);
+        Ok(start)
     };
-    // Its destructor would unmap.
-    std::mem::forget(mapping);
+    let start = match file {
+        // A file has no bytes to spare.
+        Some(file) if spare > 0 => {
+            let start = reserve(None, libc::PROT_NONE, PRIVATE)?;
+            fill(start, length, &file, flags).map_err(|error| refuse(error.to_string()))?;
+            // Others may be given it as long as the process lives.
+            std::mem::forget(file);
+            start
+        }
+        file => reserve(file.map(|file| FileOffset::new(file, 0)), PROTECTION, flags)?,
+    };
     for (wanted, option, advice) in [
         (backing.thp, "thp", libc::MADV_HUGEPAGE),
         (backing.prefault, "prefault", libc::MADV_POPULATE_WRITE),
@@ -105,6 +112,18 @@ pub(super) fn map(size: u64, backing: Backing) -> Result<*mut u8, Error> {
         }
     }
     Ok(start)
+}
+
+/// Puts the first `length` bytes of `file` where `start` has reserved as many.
+fn fill(start: *mut u8, length: usize, file: &File, flags: libc::c_int) -> io::Result<()> {
+    let flags = flags | libc::MAP_FIXED;
+    // SAFETY: replaces pages that `map` has reserved for this, to which nothing refers yet; the host
+    // checks the descriptor, which is open.
+    let found = unsafe { libc::mmap(start.cast(), length, PROTECTION, flags, file.as_raw_fd(), 0) };
+    if found == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 /// Gives the host advice about memory that has just been mapped and that nothing refers to yet.
@@ -220,12 +239,12 @@ mod test {
         };
         // A host may use them without advice, too. Newer ones see to the address by themselves, but
         // only for whole numbers of huge pages.
-        for (backing, mib) in [
-            (backing(false, false), 33),
-            (backing(true, false), 33),
-            (backing(true, true), 64),
+        for backing in [
+            backing(false, false),
+            backing(true, false),
+            backing(true, true),
         ] {
-            let start = map(mib << 20, backing).unwrap();
+            let start = map(33 << 20, backing).unwrap();
             assert_eq!(start.align_offset(HUGE_PAGE_LENGTH), 0, "{backing:?}");
         }
     }
