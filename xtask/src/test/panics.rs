@@ -6,9 +6,10 @@
 
 use super::case::{Case, Context, Outcome, Run, Trial, expect};
 use super::scene::in_order;
-use super::stock::command_in_lab;
+use super::stock::{self, command_in_lab};
 use super::ticks::rom;
 use crate::guest::{self, Flavour, Format};
+use crate::lab;
 use crate::process::{Bounds, End};
 use std::process::Command;
 use std::time::Duration;
@@ -81,6 +82,7 @@ pub fn cases() -> Vec<Case> {
             stays(context, trial, "pvpanic=off", "the guest reset the machine")
         }),
         Case::new("lab/debian-panic", debian),
+        Case::new("lab/no-shutdown-power-off", stays_off),
     ]
 }
 
@@ -138,6 +140,28 @@ fn debian(context: &Context<'_>, trial: &Trial) -> Run {
             "Kernel panic - not syncing",
             "microvm: the guest's kernel panicked;",
             "LAB: status 6",
+        ],
+    )
+}
+
+/// The sleep register stops a machine that is to stay, as all else does that ends one.
+fn stays_off(context: &Context<'_>, trial: &Trial) -> Run {
+    let rom = context.lab()?.rom;
+    let words = ["quiet", "qboot_rs.poweroff"];
+    let boot = stock::boot(context, rom, Format::Pvh, 1, &words)?;
+    let words = [
+        ["sh", "-c", STAYING, "sh"].map(String::from).to_vec(),
+        lab::microvm(&boot),
+        vec!["--no-shutdown".into()],
+    ];
+    let output = command_in_lab(context, trial, &words.concat(), &boot.memory)?;
+    in_order(
+        &output,
+        &[
+            guest::INIT_REACHED,
+            "it stays",
+            "microvm: the guest turned the machine off, then ended by signal 15;",
+            "status 143",
         ],
     )
 }
