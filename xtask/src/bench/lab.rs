@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use super::disk::qemu_files;
+use super::contest::qemu_files;
 use super::instrument::RUN;
 use super::model::Vmm;
 use super::stopwatch;

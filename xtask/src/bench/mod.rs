@@ -5,12 +5,14 @@
 //! are not ([`time`], [`lab`]); both fill in one format ([`model`]), which reports print.
 
 mod about;
+mod contest;
 pub mod count;
 mod disk;
 mod instrument;
 mod lab;
 mod matrix;
 pub mod model;
+mod net;
 pub mod readme;
 pub mod report;
 mod stats;
@@ -69,12 +71,15 @@ pub struct Args {
 enum What {
     /// Compare the speed of a disk of our monitor with that of one of QEMU's, in the lab
     Disk(disk::Args),
+    /// Compare the speed of a network device of our monitor with that of one of QEMU's, in the lab
+    Net(net::Args),
 }
 
 /// Builds what is needed, measures and reports.
 pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     match &args.what {
         Some(What::Disk(args)) => return disk::run(workspace, args),
+        Some(What::Net(args)) => return net::run(workspace, args),
         None if args.save => return count::gate::save(workspace, args.raise),
         None if !args.compare.is_empty() => return compare(workspace, &args.compare),
         None if args.readme => return write_readme(workspace),
