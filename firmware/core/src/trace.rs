@@ -10,7 +10,7 @@ use crate::board::Board;
 use crate::facts::Facts;
 use crate::fw_cfg::{Directory, Transport};
 use crate::pci::Storage;
-use crate::plan::Plan;
+use crate::plan::{Map, Plan};
 use crate::words::{Speaker, say};
 use abi::pci::Function;
 use zerocopy::IntoBytes;
@@ -74,7 +74,7 @@ pub fn decided(plan: &Plan<'_>, blobs: &Blobs<'_>, to: &mut Speaker<'_>) {
         handoff.cmdline.start(),
         handoff.mp_table.start()
     );
-    if let Some(page_tables) = handoff.page_tables {
+    if let Map::Tables(page_tables) = handoff.map {
         say!(to, "  page tables at #\n", page_tables.start());
     }
     let text = fields!("  $@: %P bytes at #N\n");

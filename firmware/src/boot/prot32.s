@@ -61,7 +61,6 @@ no_1g_pages:
     lea 0x2023(%ebx), %eax          # PDPT[0] = the page directory
     mov %eax, 0x1000(%ebx)
     mov %eax, 0x1018(%ebx)          # PDPT[3] = the same, for the last GiB below 4 GiB
-    mov %eax, 0x1018(%ebx)          # PDPT[3], too, whose 2 MiB at 0 nobody minds
     movl $0xe3, 0x2000(%ebx)        # PD[0] = 2 MiB at 0
     movl ${local_apic} + 0xfb, 0x2000 + ({local_apic} >> 21 & 511) * 8(%ebx) # local APIC, uncached
     movl $0xffe000e3, 0x2ff8(%ebx)  # PD[511] = 2 MiB below 4 GiB, where the image is, too

@@ -31,16 +31,29 @@ pub struct Handoff {
     pub ebda: Range,
     /// The command line; at least its NUL.
     pub cmdline: Range,
-    /// Page tables with 2 MiB pages, where the processor has no 1 GiB pages and the 2 MiB that
-    /// the firmware starts with are not enough.
-    pub page_tables: Option<Range>,
+    /// What is mapped when the kernel is loaded.
+    pub map: Map,
 }
 
-/// Finds a place for each part.
+/// How far the page tables of the way in are enough. On a processor with 1 GiB pages they always
+/// are; on others they map the first 2 MiB.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Map {
+    /// They are.
+    Start,
+    /// Their page directory has to map all that it can: up to
+    /// [`DIRECTORY_END`](identity_map::DIRECTORY_END).
+    Directory,
+    /// The first 4 GiB have to be mapped by tables here.
+    Tables(Range),
+}
+
+/// Finds a place for each part; `kernel` is where that runs.
 pub fn place(
     facts: &Facts<'_>,
     means: Means,
     tables: &Tables,
+    kernel: Range,
     memory: &MemoryMap<'_>,
 ) -> Result<Handoff, PlanError> {
     let conventional = Range::between(0, LOW_RAM_END);
@@ -80,17 +93,19 @@ pub fn place(
         });
     }
     let cmdline = take(facts.cmdline_size.max(1).into(), 16)?;
-    let start_map_is_enough = facts.processors.identity().gigabyte_pages
-        || tables.large == 0
-            && match facts.kernel {
-                Kernel::Pvh { .. } | Kernel::Linux32 { .. } | Kernel::Linux16 { .. } => means.dma,
-                Kernel::Linux64 { .. } => false, // entered with paging
-                Kernel::Multiboot(_) => true,    // loaded without
-            };
-    let page_tables = if start_map_is_enough {
-        None
+    let map = if facts.processors.identity().gigabyte_pages {
+        Map::Start
     } else {
-        Some(take(identity_map::SIZE as u64, PAGE_SIZE)?)
+        match facts.kernel {
+            Kernel::Multiboot(_) if tables.large == 0 => Map::Start, // loaded without paging
+            _ if tables.large > 0 || !means.dma => {
+                Map::Tables(take(identity_map::SIZE as u64, PAGE_SIZE)?)
+            }
+            // boot.rst: entered with the range mapped that it runs in, and what it is given.
+            Kernel::Linux64 { .. } if kernel.end() <= identity_map::DIRECTORY_END => Map::Directory,
+            Kernel::Linux64 { .. } => Map::Tables(take(identity_map::SIZE as u64, PAGE_SIZE)?),
+            _ => Map::Start,
+        }
     };
 
     let ebda_size = match facts.kernel {
@@ -106,7 +121,7 @@ pub fn place(
         parameters,
         ebda,
         cmdline,
-        page_tables,
+        map,
     })
 }
 

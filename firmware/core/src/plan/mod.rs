@@ -14,7 +14,7 @@ mod real_mode;
 mod tables;
 
 pub use error::PlanError;
-pub use handoff::{Handoff, MAX_CMDLINE_SIZE};
+pub use handoff::{Handoff, MAX_CMDLINE_SIZE, Map};
 pub use real_mode::RealMode;
 
 use crate::acpi::Blobs;
@@ -109,9 +109,14 @@ impl<'a> Plan<'a> {
     ) -> Result<Self, PlanError> {
         let mut memory = memory::join(facts, storage)?;
         let tables = tables::place(blobs, &memory)?;
-        let handoff = handoff::place(facts, means, &tables, &memory)?;
-        memory::reserve_low(&mut memory, &handoff, &tables)?;
         let placed = kernel::place(&facts.kernel, &memory)?;
+        let handoff = handoff::place(facts, means, &tables, placed.footprint, &memory)?;
+        memory::reserve_low(&mut memory, &handoff, &tables)?;
+        let image = placed.footprint;
+        if matches!(facts.kernel, Kernel::Multiboot(_)) && !memory.is_ram(image) {
+            // It alone may lie below 1 MiB, but not in what has been given away there since.
+            return Err(PlanError::ImageOutsideRam { image, floor: 0 });
+        }
         tables::place_large(blobs, &mut memory, placed.footprint)?;
         let modules = initrd::place(facts, means, &memory, placed.footprint)?;
         let entry = match facts.kernel {

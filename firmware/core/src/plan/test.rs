@@ -255,7 +255,7 @@ fn a_32_bit_kernel_is_entered_at_its_load_address_and_its_initrd_keeps_below_its
     let plan = planned(&facts, DMA, &mut storage).unwrap();
     assert_eq!(plan.kernel, Range::new(0x100_0000, 0x80_0000));
     assert_eq!(plan.initrd, Range::new(0x37ff_f000, 0x1000));
-    assert_eq!(plan.handoff.page_tables, None);
+    assert_eq!(plan.handoff.map, Map::Start);
     assert_eq!(
         plan.entry,
         Entry::Linux32 {
@@ -324,19 +324,27 @@ fn the_initrd_of_a_pvh_kernel_lies_below_4_gib_and_off_the_kernel() {
 }
 
 #[test]
-fn page_tables_are_planned_only_where_the_first_map_is_not_enough() {
-    let (header, memory) = (header(), ram(512 * MIB));
-    let bzimage = Kernel::Linux64 {
-        header: &header,
+fn as_much_is_mapped_as_is_needed() {
+    let (header, memory) = (header(), ram(2048 * MIB));
+    let linux = |header| Kernel::Linux64 {
+        header,
         size: 0x80_0000,
     };
+    let bzimage = linux(&header);
+    // It runs up to 0x3e80_0000 and no further, and one alignment higher.
+    let (mut last, mut beyond) = (header, header);
+    last.pref_address = (0x3e80_0000 - u64::from(header.init_size.get())).into();
+    beyond.pref_address = (last.pref_address.get() + 0x20_0000).into();
     let elf = pvh(0x100_0000, 0x1000);
     for (gigabyte_pages, means, kernel, wanted) in [
-        (true, DMA, bzimage, false),
-        (true, PORTS, elf, false),
-        (false, DMA, elf, false),
-        (false, DMA, bzimage, true),
-        (false, PORTS, elf, true),
+        (true, DMA, bzimage, "start"),
+        (true, PORTS, elf, "start"),
+        (false, DMA, elf, "start"),
+        (false, DMA, bzimage, "directory"),
+        (false, DMA, linux(&last), "directory"),
+        (false, DMA, linux(&beyond), "tables"),
+        (false, PORTS, bzimage, "tables"),
+        (false, PORTS, elf, "tables"),
     ] {
         let facts = Facts {
             processors: processors(1, gigabyte_pages),
@@ -344,7 +352,12 @@ fn page_tables_are_planned_only_where_the_first_map_is_not_enough() {
         };
         let mut storage = storage();
         let plan = planned(&facts, means, &mut storage).unwrap();
-        assert_eq!(plan.handoff.page_tables.is_some(), wanted);
+        let found = match plan.handoff.map {
+            Map::Start => "start",
+            Map::Directory => "directory",
+            Map::Tables(_) => "tables",
+        };
+        assert_eq!(found, wanted, "{kernel:?}");
     }
 }
 
@@ -371,16 +384,19 @@ fn what_does_not_fit_is_named() {
     let low = pvh(0xf_0000, 0x2_0000);
     let cases = [
         (
-            ram(MIB / 4),
+            vec![
+                record(0, MIB / 4, TYPE_RAM),
+                record(MIB, 511 * MIB, TYPE_RAM),
+            ],
             bzimage,
             0,
-            "memory: expected RAM in all of the first 640 KiB, found 0x40000 bytes in all",
+            "memory: expected RAM in all of the first 640 KiB, found 0x1ff40000 bytes in all",
         ),
         (
             ram(8 * MIB),
             bzimage,
             0,
-            "kernel: expected 0x3378000 bytes of RAM at or above 0x1000000, found 0x79e000 bytes in all",
+            "kernel: expected 0x3378000 bytes of RAM at or above 0x1000000, found 0x800000 bytes in all",
         ),
         (
             ram(128 * MIB),
@@ -398,7 +414,7 @@ fn what_does_not_fit_is_named() {
             ram(512 * MIB),
             huge,
             0,
-            "kernel: expected 0xffffffff bytes of RAM at or above 0x1000000, found 0x1ff9e000 bytes in all",
+            "kernel: expected 0xffffffff bytes of RAM at or above 0x1000000, found 0x20000000 bytes in all",
         ),
         (
             ram(5 << 30),
@@ -513,7 +529,9 @@ proptest! {
             handoff.mp_pointer, handoff.mp_table, handoff.parameters, handoff.ebda,
             handoff.cmdline,
         ];
-        pieces.extend(handoff.page_tables);
+        if let Map::Tables(tables) = handoff.map {
+            pieces.push(tables);
+        }
         for (index, piece) in pieces.iter().enumerate() {
             prop_assert!(handoff.block.contains(*piece));
             prop_assert!(!pieces[index + 1..].iter().any(|other| other.overlaps(*piece)));

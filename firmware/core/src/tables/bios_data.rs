@@ -118,7 +118,7 @@ mod test {
                 parameters: nowhere,
                 ebda: nowhere,
                 cmdline: nowhere,
-                page_tables: None,
+                map: crate::plan::Map::Start,
             },
             kernel: None,
             initrd: None,

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Page tables that map the first 4 GiB to themselves in 2 MiB pages.
+//! Page tables that map the first 4 GiB to themselves in 2 MiB pages, or less.
 //!
 //! Spec: Intel SDM volume 3, section 4.5 (4-level paging). For processors without 1 GiB pages; the
 //! others use tables that stand ready in the image.
 
-use abi::layout::PAGE_SIZE;
+use abi::layout::{LOCAL_APIC_ADDR, PAGE_SIZE};
 use zerocopy::little_endian::U64;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -16,6 +16,13 @@ const LEAF: u64 = 0b1110_0011;
 const LEAF_SIZE: u64 = 0x20_0000;
 
 const DIRECTORIES: usize = 4;
+
+/// Entries of the page directory of the way in that can map what lies below [`DIRECTORY_END`]. It stands
+/// for the first GiB and for the last one below 4 GiB, whose entry for the local APIC is the first that
+/// differs. Rounded, for [`write_leaves`].
+pub const DIRECTORY_ENTRIES: usize = (LOCAL_APIC_ADDR / LEAF_SIZE % 512) as usize & !3;
+/// Guest-physical address up to which that directory can map memory to itself.
+pub const DIRECTORY_END: u64 = DIRECTORY_ENTRIES as u64 * LEAF_SIZE;
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -45,9 +52,14 @@ pub fn write(bytes: &mut [u8], base: u64) {
     for (entry, address) in tables.pdpt.iter_mut().take(DIRECTORIES).zip(addresses) {
         *entry = (address | TABLE).into();
     }
+    write_leaves(&mut tables.directories);
+}
+
+/// Maps as much as `entries` can, from address 0 on. They are a multiple of four.
+pub fn write_leaves(entries: &mut [U64]) {
     // Four at a time: most of what one at a time costs is the loop.
     let mut leaf = LEAF;
-    for [first, second, third, fourth] in tables.directories.as_chunks_mut().0 {
+    for [first, second, third, fourth] in entries.as_chunks_mut().0 {
         *first = leaf.into();
         *second = leaf.wrapping_add(LEAF_SIZE).into();
         *third = leaf.wrapping_add(LEAF_SIZE * 2).into();
@@ -86,6 +98,16 @@ mod test {
         }
         assert_eq!(translate(&bytes, base, 0x1_0000_0000), None);
         assert_eq!(translate(&bytes, base, 1 << 39), None);
+    }
+
+    #[test]
+    fn a_directory_maps_what_lies_below_the_local_apics_place_in_it() {
+        let mut directory = [U64::ZERO; DIRECTORY_ENTRIES];
+        write_leaves(&mut directory);
+        for (index, entry) in (0..).zip(directory) {
+            assert_eq!(entry.get(), (index * LEAF_SIZE) | LEAF);
+        }
+        assert_eq!(DIRECTORY_END, 1000 << 20);
     }
 
     proptest! {
