@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Stock Debian on a virtio console of our monitor, in the lab: somebody logs in there.
 //!
-//! The guest has no COM1. What is typed comes from the outer machine, and so is what has to be
-//! answered before the next line is typed.
+//! The guest has no COM1, nor any other device of a PC. What is typed comes from the outer machine, and
+//! so is what has to be answered before the next line is typed.
 
 use super::case::{Case, Context, Run, Trial};
 use super::scene::in_order;
@@ -18,7 +18,8 @@ kernel=$1 initrd=$2
 boot() {
     work=$1
     shift
-    microvm --kernel "$kernel" --initrd "$initrd" --memory "$MEMORY" --machine isa-serial=off "$@" \
+    microvm --kernel "$kernel" --initrd "$initrd" --memory "$MEMORY" \
+        --machine isa-serial=off,pic=off,pit=off,rtc=off,x-option-roms=off "$@" \
         --append "console=hvc0 quiet panic=-1 reboot=t qboot_rs.$work"
 }
 # Waits for something that was not heard before, and shows all that was.
@@ -100,7 +101,7 @@ const SCENES: [Scene; 4] = [
             mkdir -p /dev/pts
             mount -t devpts devpts /dev/pts
             >log >errors
-            boot login --machine irqchip=split,pic=off,pit=off,rtc=off --console pty 2>errors &
+            boot login --console pty 2>errors &
             until pty=$(sed -n 's/.*--console pty: //p' errors) && [ -n "$pty" ]; do
                 sleep 0.1
             done

@@ -76,7 +76,11 @@ const WIRINGS: [(&str, u32, &str); 8] = [
     ("kernel-no-acpi", 2, "irqchip=kernel,acpi=off"),
     ("split", 1, "irqchip=split"),
     ("split", 4, "irqchip=split"),
-    ("split-ioapic2", 2, "ioapic2=on"),
+    (
+        "split-most",
+        2,
+        "pic=on,pit=on,rtc=on,ioapic2=on,pvpanic=on,x-option-roms=on",
+    ),
     ("split-least", 2, "pic=off,pit=off,rtc=off"),
     ("split-no-acpi", 1, "acpi=off"),
     ("split-no-acpi", 2, "acpi=off"),
