@@ -22,7 +22,7 @@ use crate::workspace::Workspace;
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Rounds {
     /// How often each of them is measured
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// The seed of the emulator's random numbers
     #[arg(long, default_value_t = 1)]

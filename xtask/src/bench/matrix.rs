@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use itertools::iproduct;
 
@@ -38,7 +39,7 @@ pub struct Lists {
     pub on: Vec<Place>,
     /// A machine with its properties; repeatable, and the properties are joined by `:`
     #[arg(long, value_delimiter = ',', value_name = "TYPE[:KEY=VALUE…],…", default_values = ["microvm"])]
-    pub machine: Vec<String>,
+    pub machine: Vec<Machine>,
     /// What to boot: report (it says what it was handed), debian or a file
     #[arg(long, value_delimiter = ',', value_name = "NAME|FILE,…", default_values = [REPORT])]
     pub kernel: Vec<String>,
@@ -51,6 +52,33 @@ pub struct Lists {
     /// MiB of the initial RAM disks that only take place, 0 for none; debian brings its own
     #[arg(long, value_delimiter = ',', value_name = "MIB,…", default_values_t = [0])]
     pub initrd: Vec<u32>,
+}
+
+/// A machine that firmware is known for.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// QEMU's, with properties.
+    name: String,
+    board: Board,
+}
+
+impl FromStr for Machine {
+    type Err = String;
+
+    /// `TYPE[:KEY=VALUE…]`; the comma is between machines.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let kind = text.split(':').next().unwrap_or_default();
+        let board = match kind {
+            "microvm" => Board::Microvm,
+            "pc" => Board::Pc,
+            "q35" => Board::Q35,
+            _ if kind.starts_with("pc-i440fx-") => Board::Pc,
+            _ if kind.starts_with("pc-q35-") => Board::Q35,
+            _ => return Err(format!("expected microvm, pc or q35, found {kind:?}")),
+        };
+        let name = text.replace(':', ",");
+        Ok(Self { name, board })
+    }
 }
 
 /// Every combination of the lists that there can be; what differs only in its firmware, in a row.
@@ -70,20 +98,19 @@ pub fn subjects(workspace: &Workspace, lists: &Lists, rom: &Path) -> Result<Vec<
             firmware: base_name(Path::new(firmware)),
             vmm: *vmm,
             place: *place,
-            machine: machine.replace(':', ","),
+            machine: machine.name.clone(),
             kernel: base_name(Path::new(kernel)),
             format: format.to_string(),
             cpus: *cpus,
             initrd: u64::from(*initrd) << 20,
         };
-        if !exists(&combination) {
+        if !exists(&combination, machine.board) {
             continue;
         }
-        let board = board(machine);
         let (kernel, initrd, words) = boots(workspace, kernel, *format, *cpus, *initrd)?;
         subjects.push(Subject {
             combination,
-            bios: bios(firmware, rom, board)?,
+            bios: bios(firmware, rom, machine.board)?,
             kernel,
             initrd,
             append: guest::append(words, false),
@@ -102,20 +129,10 @@ pub fn subjects(workspace: &Workspace, lists: &Lists, rom: &Path) -> Result<Vec<
 }
 
 /// Whether there is such a machine at all.
-fn exists(combination: &Combination) -> bool {
+fn exists(combination: &Combination, board: Board) -> bool {
     match combination.vmm {
-        Vmm::Microvm => {
-            combination.place != Place::Tcg && board(&combination.machine) == Board::Microvm
-        }
+        Vmm::Microvm => combination.place != Place::Tcg && board == Board::Microvm,
         Vmm::Qemu => combination.firmware != FLOOR,
-    }
-}
-
-fn board(machine: &str) -> Board {
-    match machine.split([',', ':']).next() {
-        Some("pc") => Board::Pc,
-        Some("q35") => Board::Q35,
-        _ => Board::Microvm,
     }
 }
 
@@ -206,30 +223,41 @@ mod test {
         }
     }
 
+    fn there(firmware: &str, vmm: Vmm, place: Place, machine: &str) -> bool {
+        let machine: Machine = machine.parse().unwrap();
+        let combination = combination(firmware, vmm, place, &machine.name);
+        exists(&combination, machine.board)
+    }
+
     #[test]
     fn our_monitor_has_one_machine_and_needs_kvm() {
-        let there = |place, machine| exists(&combination(OURS, Vmm::Microvm, place, machine));
+        let there = |place, machine| there(OURS, Vmm::Microvm, place, machine);
 
-        assert!(there(Place::Kvm, "microvm,acpi=off"));
+        assert!(there(Place::Kvm, "microvm:acpi=off"));
         assert!(!there(Place::Kvm, "q35"));
         assert!(!there(Place::Tcg, "microvm"));
     }
 
     #[test]
     fn qemu_does_not_boot_without_firmware() {
-        assert!(!exists(&combination(
-            FLOOR,
-            Vmm::Qemu,
-            Place::Kvm,
-            "microvm"
-        )));
-        assert!(exists(&combination(
-            FLOOR,
-            Vmm::Microvm,
-            Place::Kvm,
-            "microvm"
-        )));
-        assert!(exists(&combination(OURS, Vmm::Qemu, Place::Tcg, "pc")));
+        assert!(!there(FLOOR, Vmm::Qemu, Place::Kvm, "microvm"));
+        assert!(there(FLOOR, Vmm::Microvm, Place::Kvm, "microvm"));
+        assert!(there(OURS, Vmm::Qemu, Place::Tcg, "pc"));
+    }
+
+    #[test]
+    fn a_machine_is_known_with_its_properties_and_versions_or_refused() {
+        let named = |text: &str| text.parse::<Machine>().map(|it| (it.name, it.board));
+
+        assert_eq!(
+            named("microvm:acpi=off:rtc=on"),
+            Ok(("microvm,acpi=off,rtc=on".into(), Board::Microvm))
+        );
+        assert_eq!(named("pc-q35-7.2").unwrap().1, Board::Q35);
+        assert_eq!(
+            named("foo:x=y").unwrap_err(),
+            "expected microvm, pc or q35, found \"foo\""
+        );
     }
 
     #[test]

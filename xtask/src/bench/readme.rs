@@ -62,7 +62,7 @@ pub fn rows(
         firmware: FIRMWARE.map(String::from).into(),
         vmm: vec![Vmm::Qemu],
         on: vec![Place::Tcg],
-        machine: vec![machine.into()],
+        machine: vec![machine.parse().map_err(Error::Guest)?],
         kernel: vec![REPORT.into()],
         format: vec![format],
         cpus: vec![1],
