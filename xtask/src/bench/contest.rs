@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::guest::{self, Flavour, Format};
 use crate::images;
 use crate::lab::{self, Job, Work};
+use crate::packages;
 use crate::process::run_quietly;
 use crate::qemu;
 use crate::workspace::Workspace;
@@ -95,13 +96,8 @@ pub fn run(workspace: &Workspace, rounds: Rounds, contest: Contest) -> Result<()
 
 /// QEMU with its libraries, and the name of what starts it where there is nothing else.
 pub fn qemu_files() -> Result<(String, Vec<PathBuf>)> {
-    let find = |program: &str| {
-        let found = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
-            .map(|directory| directory.join(program))
-            .find(|path| path.is_file());
-        found.ok_or_else(|| Error::Guest(format!("expected {program} in PATH, found none")))
-    };
-    let program = find(qemu::PROGRAM)?;
+    let program = packages::locate(qemu::PROGRAM)
+        .ok_or_else(|| Error::Guest(format!("expected {} in PATH, found none", qemu::PROGRAM)))?;
     let listed = run_quietly(
         "listing QEMU's libraries",
         Command::new("ldd").arg(&program),

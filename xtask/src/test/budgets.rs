@@ -23,11 +23,11 @@ pub fn cases() -> Vec<Case> {
 fn exits(context: &Context<'_>, trial: &Trial) -> Run {
     context.usable_kvm()?;
     context.guest("report.elf")?;
-    let images = context.host()?;
+    context.host()?;
     let budgets = Saved::read(context.workspace)?.budgets;
     let mut changes = Vec::new();
     for subject in gate::subjects().into_iter().filter(Subject::has_exits) {
-        let found = exits::count(&subject, context.workspace, &images)?;
+        let found = exits::count(&subject, context.workspace)?;
         let change = gate::exits_change(&subject.name, &budgets, found)?;
         changes.extend(change.map(|change| (subject.name, change)));
     }

@@ -13,7 +13,6 @@ use crate::build;
 use crate::error::{Error, Result};
 use crate::host::Kvm;
 use crate::image;
-use crate::images;
 use crate::qemu::{self, Boot};
 use crate::workspace::{self, Workspace, read, write_atomically};
 
@@ -213,10 +212,10 @@ fn saved_exits(
         println!("the numbers of exits are left as they are: {why}");
         return Ok(before.cloned().unwrap_or_default());
     }
-    let images = images::for_host(workspace)?;
+    build::monitor(workspace)?;
     let mut saved = BTreeMap::new();
     for subject in subjects().into_iter().filter(Subject::has_exits) {
-        let found = exits::count(&subject, workspace, &images)?;
+        let found = exits::count(&subject, workspace)?;
         let name = &subject.name;
         let budget = match before.and_then(|before| before.get(name)) {
             Some(budget) => *budget,
